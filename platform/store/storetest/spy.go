@@ -1,0 +1,96 @@
+package storetest
+
+import (
+	"context"
+	"sync"
+
+	"github.com/pizzamill/pizzamill/platform/store"
+)
+
+// spy is a driver that a test looks through: it counts what is written, and can
+// hold or fail a commit.
+type spy struct {
+	store.Driver
+
+	mu     sync.Mutex
+	writes []sizes
+	before func(*store.Changes) error // called before each write, if set
+}
+
+// sizes are how many rows a commit wrote.
+type sizes struct{ NewOrders, Orders, Pizzas, NewFacts, FilledFacts int }
+
+func (s *spy) Update(ctx context.Context, fn func(store.Tx) error) error {
+	return s.Driver.Update(ctx, func(tx store.Tx) error { return fn(&spyTx{tx, s}) })
+}
+
+type spyTx struct {
+	store.Tx
+	spy *spy
+}
+
+func (t *spyTx) Write(c *store.Changes) error {
+	t.spy.mu.Lock()
+	before := t.spy.before
+	t.spy.writes = append(t.spy.writes, sizes{
+		len(c.NewOrders), len(c.Orders), len(c.Pizzas), len(c.NewFacts), len(c.FilledFacts),
+	})
+	t.spy.mu.Unlock()
+	if before != nil {
+		if err := before(c); err != nil {
+			return err
+		}
+	}
+	return t.Tx.Write(c)
+}
+
+// take returns what was written since the last call.
+func (s *spy) take() []sizes {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	w := s.writes
+	s.writes = nil
+	return w
+}
+
+func (s *spy) setBefore(fn func(*store.Changes) error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.before = fn
+}
+
+// hold makes the next commit wait: entered is closed once it does, and release
+// lets it go on. Later commits go through before, if it is set.
+func (s *spy) hold(before func(*store.Changes) error) (entered <-chan struct{}, release func()) {
+	in, out := make(chan struct{}), make(chan struct{})
+	held := false
+	s.setBefore(func(c *store.Changes) error { // called by the ledger's writer alone
+		if !held {
+			held = true
+			close(in)
+			<-out
+			return nil
+		}
+		if before == nil {
+			return nil
+		}
+		return before(c)
+	})
+	return in, sync.OnceFunc(func() { close(out) })
+}
+
+// queued is a context whose Done is asked for when its call stands in the queue.
+type queued struct {
+	context.Context
+	waits chan struct{}
+}
+
+func newQueued(ctx context.Context) queued { return queued{ctx, make(chan struct{}, 16)} }
+
+func (q queued) Done() <-chan struct{} {
+	select {
+	case q.waits <- struct{}{}:
+	default:
+	}
+	return q.Context.Done()
+}
