@@ -1,0 +1,123 @@
+package stage
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/ThreeDotsLabs/watermill/message/router/middleware"
+
+	"github.com/pizzamill/pizzamill/platform/event"
+	"github.com/pizzamill/pizzamill/platform/store"
+)
+
+// Headers that a dead letter has beside those of the event that failed.
+const (
+	HeaderLetterTopic    = "dead-letter-topic"
+	HeaderLetterModule   = "dead-letter-module"
+	HeaderLetterError    = "dead-letter-error"
+	HeaderLetterKind     = "dead-letter-kind"
+	HeaderLetterAttempts = "dead-letter-attempts"
+	HeaderLetterRequeues = "dead-letter-requeues"
+	HeaderLetterFirst    = "dead-letter-first-failed-at"
+	HeaderLetterLast     = "dead-letter-last-failed-at"
+)
+
+// maxReason bounds the error text of a dead letter, in bytes: a broker limits
+// its headers, and nobody reads on.
+const maxReason = 1000
+
+// errSessionEnded: the message goes back to the bus, which delivers it again.
+// It is a cancellation, which the Router does not log as a failure.
+var errSessionEnded = fmt.Errorf("session ended before the next attempt: %w", context.Canceled)
+
+// failure is a handler's final error.
+type failure struct {
+	cause       error
+	kind        string
+	attempts    int
+	first, last time.Time
+}
+
+func (f *failure) Error() string {
+	return fmt.Sprintf("%s after %d attempts: %v", f.kind, f.attempts, f.cause)
+}
+func (f *failure) Unwrap() error { return f.cause }
+
+// deadLetter publishes the event of a final failure to the dead-letter topic
+// and lets the original be acknowledged. Everything else passes: an interrupted
+// wait is no failure, and a bus that cannot take the letter is waited for.
+func (c *chain) deadLetter(next message.HandlerFunc) message.HandlerFunc {
+	return func(m *message.Message) ([]*message.Message, error) {
+		_, err := next(m)
+		var f *failure
+		if !errors.As(err, &f) {
+			return nil, err
+		}
+		if err := c.dead.Publish(event.TopicDeadLetters, c.letter(m, f)); err != nil {
+			return nil, Unavailable(fmt.Errorf("publish dead letter: %w", err))
+		}
+		c.meter.DeadLettered.Inc()
+		c.log.Warn("dead-lettered", "event", m.UUID, "kind", f.kind, "attempts", f.attempts, "error", reason(f.cause))
+		return nil, nil
+	}
+}
+
+// letter returns the event with its body and headers untouched, and why it failed.
+func (c *chain) letter(m *message.Message, f *failure) *message.Message {
+	letter := message.NewMessage(m.UUID, m.Payload)
+	letter.Metadata = maps.Clone(m.Metadata)
+	if letter.Metadata == nil {
+		letter.Metadata = message.Metadata{}
+	}
+	event.AddHeaders(letter, c.topic)
+	requeues := letter.Metadata[HeaderLetterRequeues]
+	if requeues == "" {
+		requeues = "0"
+	}
+	maps.Copy(letter.Metadata, message.Metadata{
+		HeaderLetterTopic:    c.topic,
+		HeaderLetterModule:   c.module,
+		HeaderLetterError:    reason(f.cause),
+		HeaderLetterKind:     f.kind,
+		HeaderLetterAttempts: strconv.Itoa(f.attempts),
+		HeaderLetterRequeues: requeues,
+		HeaderLetterFirst:    event.FormatTime(f.first),
+		HeaderLetterLast:     event.FormatTime(f.last),
+	})
+	return letter
+}
+
+// kindOf sorts an error of an attempt into the kinds of dead letters.
+func kindOf(err error) string {
+	var broken *event.ContractError
+	var panicked middleware.RecoveredPanicError
+	switch {
+	case errors.As(err, &broken):
+		return store.KindPoison
+	case errors.As(err, &panicked):
+		return store.KindPanic
+	default:
+		return store.KindExhausted
+	}
+}
+
+// reason is the text of an error as a header can carry it: one line, bounded,
+// and of a panic only what was panicked with, since its stack differs each time.
+func reason(err error) string {
+	text := err.Error()
+	var panicked middleware.RecoveredPanicError
+	if errors.As(err, &panicked) {
+		text = fmt.Sprintf("panic: %v", panicked.V)
+	}
+	text = strings.Join(strings.Fields(strings.ToValidUTF8(text, "�")), " ")
+	if len(text) > maxReason {
+		text = strings.ToValidUTF8(text[:maxReason], "") + "…"
+	}
+	return text
+}
