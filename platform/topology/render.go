@@ -1,0 +1,78 @@
+package topology
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+)
+
+// WriteJSON writes the topology as one line of JSON.
+func (t Topology) WriteJSON(w io.Writer) error { return json.NewEncoder(w).Encode(t) }
+
+// WriteText writes the topology as an aligned table.
+func (t Topology) WriteText(w io.Writer) error {
+	var b bytes.Buffer
+	fmt.Fprintf(&b, "bus     %s\nstages  %s\n\n", t.Bus, strings.Join(t.Stages, " → "))
+	table := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(table, "MODULE\tRUNNING\tCONSUMES\tPRODUCES")
+	for _, m := range t.Modules {
+		running := "no"
+		if m.Running {
+			running = "yes"
+		}
+		name := m.Name
+		for i := range max(1, len(m.Consumes), len(m.Produces)) {
+			fmt.Fprintf(table, "%s\t%s\t%s\t%s\n", name, running, item(m.Consumes, i), item(m.Produces, i))
+			name, running = "", ""
+		}
+	}
+	if err := table.Flush(); err != nil {
+		return err
+	}
+	for line := range strings.Lines(b.String()) {
+		if _, err := fmt.Fprintln(w, strings.TrimRight(line, " \n")); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func item(list []string, i int) string {
+	if i < len(list) {
+		return list[i]
+	}
+	return ""
+}
+
+// WriteMermaid writes the topology as a Mermaid flowchart: boxes are modules,
+// rounded ones topics.
+func (t Topology) WriteMermaid(w io.Writer) error {
+	var b strings.Builder
+	b.WriteString("flowchart LR\n")
+	for _, topic := range t.Topics {
+		fmt.Fprintf(&b, "    %s([%q])\n", topicNode(topic), topic)
+	}
+	for _, m := range t.Modules {
+		if len(m.Consumes)+len(m.Produces) > 0 {
+			fmt.Fprintf(&b, "    %s[%q]\n", moduleNode(m.Name), m.Name)
+		}
+	}
+	for _, m := range t.Modules {
+		for _, topic := range m.Consumes {
+			fmt.Fprintf(&b, "    %s --> %s\n", topicNode(topic), moduleNode(m.Name))
+		}
+		for _, topic := range m.Produces {
+			fmt.Fprintf(&b, "    %s --> %s\n", moduleNode(m.Name), topicNode(topic))
+		}
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// The names of nodes have a prefix: a module and a topic may share a name, and
+// a stage may be called like a word of Mermaid's.
+func topicNode(topic string) string { return "t_" + strings.ReplaceAll(topic, "-", "_") }
+func moduleNode(name string) string { return "m_" + name }
