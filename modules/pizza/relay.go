@@ -1,0 +1,148 @@
+package pizza
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+
+	"github.com/pizzamill/pizzamill/platform/bus"
+	"github.com/pizzamill/pizzamill/platform/event"
+	"github.com/pizzamill/pizzamill/platform/stage"
+	"github.com/pizzamill/pizzamill/platform/store"
+)
+
+// relay puts on the bus what the ledger has not dispatched yet. It is the one
+// place where a request becomes events, and the only source of the pipeline.
+//
+// It works on state ("not dispatched yet") and never on what it saw last, so it
+// needs no memory: after a crash at any point the ledger still says what is to
+// be done. The order of its steps is what loses nothing:
+//
+//  1. wait for room on the bus, so that 100,000 pizzas in one order do not
+//     become 100,000 events in memory;
+//  2. lease runs of numbers from several orders in fair turns, and commit: from
+//     here on, and for 30 seconds, no other relay has them;
+//  3. publish, with no transaction open: a bus may take its time;
+//  4. move the cursors behind what was published, under the lease's token, and
+//     commit. A crash before this repeats at most these numbers, under the same
+//     event IDs; a lease that ran out meanwhile moves nothing.
+type relay struct {
+	ledger *store.Ledger
+	bus    bus.Bus
+	topic  string
+	log    *slog.Logger
+}
+
+const (
+	// maxBatch is how many pizzas one round of the relay dispatches at most.
+	maxBatch = 1024
+	// idle is how often the relay looks for work that nobody signalled: a lease
+	// that ran out, an order taken by another process.
+	idle = time.Second
+	// Pauses after failures.
+	firstWait = 100 * time.Millisecond
+	maxWait   = 5 * time.Second
+)
+
+// run dispatches until ctx ends. Failures are waited out: the ledger keeps what
+// is to be done.
+func (r *relay) run(ctx context.Context) error {
+	wake, stop := r.ledger.WatchDispatch()
+	defer stop()
+	failures := 0
+	for ctx.Err() == nil {
+		n, err := r.dispatch(ctx)
+		wait := idle
+		switch {
+		case err != nil && ctx.Err() != nil:
+			return nil
+		case err != nil:
+			failures++
+			wait = min(maxWait, firstWait<<min(failures, 10))
+			r.log.Warn("relay is waiting", "for", err)
+		case n > 0:
+			failures = 0
+			continue
+		}
+		r.sleep(ctx, wake, wait, err != nil)
+	}
+	return nil
+}
+
+// sleep waits for a signal, but not before the time is up after a failure.
+func (r *relay) sleep(ctx context.Context, wake <-chan struct{}, d time.Duration, failed bool) {
+	if failed {
+		wake = nil
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+	case <-wake:
+	case <-t.C:
+	}
+}
+
+// dispatch does one round and returns how many numbers it moved past.
+func (r *relay) dispatch(ctx context.Context) (int, error) {
+	room, err := r.bus.Room(ctx, maxBatch)
+	if err != nil {
+		return 0, fmt.Errorf("room on the bus: %w", err)
+	}
+	chunks, err := r.ledger.Lease(ctx, room)
+	if err != nil {
+		return 0, fmt.Errorf("lease orders: %w", err)
+	}
+	if len(chunks) == 0 {
+		return 0, nil
+	}
+	n := 0
+	for _, c := range chunks {
+		if err := r.publish(c); err != nil {
+			return 0, err // what was published is published again, under the same IDs
+		}
+		n += max(1, len(c.Numbers))
+	}
+	if err := r.moveCursors(ctx, chunks); err != nil {
+		return 0, err
+	}
+	return n, nil
+}
+
+// moveCursors says in the ledger that the chunks are on the bus. It tries until
+// that is written or another relay has the orders: giving up would leave them
+// leased, and everything to be published again.
+func (r *relay) moveCursors(ctx context.Context, chunks []store.Chunk) error {
+	for wait := firstWait; ; wait = min(2*wait, maxWait) {
+		// What is on the bus is on the bus, also when shutdown has begun meanwhile.
+		err := r.ledger.Dispatched(context.WithoutCancel(ctx), chunks)
+		if err == nil {
+			return nil
+		}
+		err = fmt.Errorf("move cursors: %w", err)
+		if errors.Is(err, store.ErrLeaseLost) || !stage.Pause(ctx, wait) {
+			return err
+		}
+		r.log.Warn("relay is waiting", "for", err)
+	}
+}
+
+func (r *relay) publish(c store.Chunk) error {
+	if len(c.Numbers) == 0 {
+		return nil
+	}
+	now := time.Now()
+	messages := make([]*message.Message, len(c.Numbers))
+	for i, number := range c.Numbers {
+		p := event.New(event.PizzaID{Order: c.Order, Number: number}, 0)
+		messages[i] = event.NewMessage(p, event.StepPizza, Name, now, "")
+	}
+	if err := r.bus.Publisher().Publish(r.topic, messages...); err != nil {
+		return fmt.Errorf("publish order %s: %w", c.Order, err)
+	}
+	return nil
+}
