@@ -1,0 +1,171 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"regexp"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/pizzamill/pizzamill/platform/config"
+)
+
+const (
+	// placeAttempts and placeBudget bound how long an order is tried for.
+	placeAttempts = 5
+	placeBudget   = 30 * time.Second
+)
+
+// order is what the command line reads of an order; raw is all of it.
+type order struct {
+	ID           string     `json:"id"`
+	Count        int        `json:"count"`
+	Status       string     `json:"status"`
+	Completed    int        `json:"completed"`
+	DeadLettered int        `json:"dead_lettered"`
+	CreatedAt    time.Time  `json:"created_at"`
+	CompletedAt  *time.Time `json:"completed_at"`
+
+	raw []byte
+}
+
+// ended reports whether nothing of the order is in flight any more.
+func (o order) ended() bool { return o.Status == "complete" || o.Status == "partial" }
+
+func parseOrder(body []byte) (order, error) {
+	o := order{raw: body}
+	if err := json.Unmarshal(body, &o); err != nil {
+		return order{}, fmt.Errorf("the server's answer is no order: %w", err)
+	}
+	if o.ID == "" || o.Status == "" {
+		return order{}, errors.New("the server's answer is no order: it has no id or no status")
+	}
+	return o, nil
+}
+
+// countForm is a count in plain digits that fits into 64 bits; how many are
+// too many is the server's to say.
+var countForm = regexp.MustCompile(`^[1-9][0-9]{0,17}$`)
+
+func (p *program) orderCommand() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "order N",
+		Short: "Order N random pizzas from a running pizzamill",
+		Long: `Orders N pizzas and prints the order's ID and page. With --watch it follows the
+order until it is complete (exit 0) or, with pizzas among the dead letters,
+partial (exit 5); Ctrl-C stops watching (exit 130), not the order.
+
+A connection that fails is tried again; the order is still placed once.`,
+		Example: `  pizzamill order 12
+  pizzamill order 10000 --watch
+  pizzamill order 3 --watch -o json --server http://127.0.0.1:8080`,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) != 1 {
+				return usagef("order takes one argument, the number of pizzas, not %d", len(args))
+			}
+			if !countForm.MatchString(args[0]) {
+				return usagef("%q is no number of pizzas: want plain digits, 1 or more", args[0])
+			}
+			return nil
+		},
+		ValidArgsFunction: cobra.NoFileCompletions,
+	}
+	server := serverFlag(c)
+	watch := c.Flags().Bool("watch", false, "follow the order until it ends")
+	output := outputFlag(c, "text", "json")
+	c.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
+		var unknown *pflag.NotExistError
+		if errors.As(err, &unknown) && countForm.MatchString(unknown.GetSpecifiedName()) { // -1 is no flag
+			return usagef("%q is no number of pizzas: want plain digits, 1 or more", "-"+unknown.GetSpecifiedName())
+		}
+		return flagError(c, err)
+	})
+	c.RunE = interruptible(func(cmd *cobra.Command, args []string) error {
+		client, err := p.client(*server, "--server", mainListener)
+		if err != nil {
+			return err
+		}
+		placed, err := p.place(cmd.Context(), client, args[0])
+		if err != nil {
+			return err
+		}
+		if output.value == "text" {
+			if _, err := fmt.Fprintf(p.out, "order  %s\npage   %s\n", placed.ID, client.url("orders", placed.ID)); err != nil {
+				return err
+			}
+		}
+		if !*watch {
+			if output.value == "json" {
+				return writeJSON(p.out, placed.raw)
+			}
+			return nil
+		}
+		return p.watch(cmd.Context(), client, placed, output.value == "json")
+	})
+	return c
+}
+
+func serverFlag(c *cobra.Command) *string {
+	return c.Flags().String("server", "", "`URL` of a running pizzamill (default the main listener of the configuration)")
+}
+
+func mainListener(c config.Config) string { return c.HTTP.Listen }
+
+// place orders the pizzas. One key for all attempts makes them one order, so
+// it may be tried again whatever became of the one before.
+func (p *program) place(ctx context.Context, c *client, count string) (order, error) {
+	ctx, cancel := context.WithTimeout(ctx, placeBudget)
+	defer cancel()
+	header := http.Header{
+		"Content-Type":    {"application/json"},
+		"Idempotency-Key": {rand.Text()},
+	}
+	wait := 100 * time.Millisecond
+	for attempt := 1; ; attempt++ {
+		body, err := c.do(ctx, http.MethodPost, c.url("api", "orders"), header, []byte(`{"count":`+count+`}`))
+		if err == nil {
+			return parseOrder(body)
+		}
+		after, again := retryAfter(err, wait)
+		deadline, _ := ctx.Deadline()
+		if !again || attempt == placeAttempts || time.Until(deadline) < after {
+			return order{}, fmt.Errorf("place the order: %w", err)
+		}
+		if attempt == 1 {
+			fmt.Fprintf(p.err, "%v: trying again\n", err)
+		}
+		if pause(ctx, after) != nil {
+			return order{}, fmt.Errorf("place the order: %w", err)
+		}
+		wait *= 2
+	}
+}
+
+// retryAfter says whether to try again what failed, and after how long.
+func retryAfter(err error, wait time.Duration) (time.Duration, bool) {
+	var refused *statusError
+	if errors.As(err, &refused) {
+		return max(wait, refused.after), refused.ExitCode() == exitUnreachable
+	}
+	var coded *exitError
+	return wait, errors.As(err, &coded) && coded.code == exitUnreachable
+}
+
+// writeJSON writes one JSON value on one line.
+func writeJSON(w io.Writer, body []byte) error {
+	var line bytes.Buffer
+	if err := json.Compact(&line, body); err != nil {
+		return fmt.Errorf("the server's answer is no JSON: %w", err)
+	}
+	line.WriteByte('\n')
+	_, err := w.Write(line.Bytes())
+	return err
+}
