@@ -7,7 +7,6 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/pizzamill/pizzamill/platform/event"
 	"github.com/pizzamill/pizzamill/platform/httpserver"
 	"github.com/pizzamill/pizzamill/platform/store"
 )
@@ -41,16 +40,11 @@ type orderStream struct {
 // the one after last_event_id on, without a gap; of a large one only the
 // totals and the small pictures on the page.
 func (s *site) orderLive(w http.ResponseWriter, r *http.Request) {
-	id := r.PathValue("id")
-	if !event.ValidOrderID(id) {
-		s.failNotFound(w, r, "order", id)
+	o, ok := s.findOrder(w, r)
+	if !ok {
 		return
 	}
-	o, err := s.ledger.Order(r.Context(), id)
-	if err != nil {
-		s.failLedger(w, r, err, "order", id)
-		return
-	}
+	id := o.ID
 	on, ok := shownOf(r, o)
 	last, lastOK := lastEventID(r)
 	if !ok || !lastOK {

@@ -94,17 +94,27 @@ func (s *site) list(ctx context.Context, before string) (listPage, error) {
 	return p, nil
 }
 
-func (s *site) order(w http.ResponseWriter, r *http.Request) {
+// findOrder reads the order that a path names, or answers that it cannot.
+func (s *site) findOrder(w http.ResponseWriter, r *http.Request) (store.Order, bool) {
 	id := r.PathValue("id")
 	if !event.ValidOrderID(id) {
 		s.failNotFound(w, r, "order", id)
-		return
+		return store.Order{}, false
 	}
 	o, err := s.ledger.Order(r.Context(), id)
 	if err != nil {
 		s.failLedger(w, r, err, "order", id)
+		return store.Order{}, false
+	}
+	return o, true
+}
+
+func (s *site) order(w http.ResponseWriter, r *http.Request) {
+	o, ok := s.findOrder(w, r)
+	if !ok {
 		return
 	}
+	id := o.ID
 	on, ok := shownOf(r, o)
 	if !ok {
 		s.fail(w, r, httpserver.NewProblem(http.StatusNotFound, ""))

@@ -53,32 +53,27 @@ const (
 func (r *relay) run(ctx context.Context) error {
 	wake, stop := r.ledger.WatchDispatch()
 	defer stop()
-	failures := 0
-	for ctx.Err() == nil {
+	for wait := firstWait; ctx.Err() == nil; {
 		n, err := r.dispatch(ctx)
-		wait := idle
 		switch {
-		case err != nil && ctx.Err() != nil:
-			return nil
+		case ctx.Err() != nil:
 		case err != nil:
-			failures++
-			wait = min(maxWait, firstWait<<min(failures, 10))
 			r.log.Warn("relay is waiting", "for", err)
-		case n > 0:
-			failures = 0
-			continue
+			stage.Pause(ctx, wait)
+			wait = min(2*wait, maxWait)
+		default:
+			wait = firstWait
+			if n == 0 {
+				awaitWork(ctx, wake)
+			}
 		}
-		r.sleep(ctx, wake, wait, err != nil)
 	}
 	return nil
 }
 
-// sleep waits for a signal, but not before the time is up after a failure.
-func (r *relay) sleep(ctx context.Context, wake <-chan struct{}, d time.Duration, failed bool) {
-	if failed {
-		wake = nil
-	}
-	t := time.NewTimer(d)
+// awaitWork returns at a signal, and after idle.
+func awaitWork(ctx context.Context, wake <-chan struct{}) {
+	t := time.NewTimer(idle)
 	defer t.Stop()
 	select {
 	case <-ctx.Done():

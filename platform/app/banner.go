@@ -6,17 +6,16 @@ import (
 	"net"
 	"text/tabwriter"
 
+	"github.com/pizzamill/pizzamill/platform/httpserver"
 	"github.com/pizzamill/pizzamill/platform/version"
 )
 
-// reachable returns an address to call a listener at: one that is bound to all
-// addresses is called on this machine.
-func reachable(addr string) string {
-	host, port, err := net.SplitHostPort(addr)
-	if ip := net.ParseIP(host); err == nil && ip != nil && ip.IsUnspecified() {
-		return net.JoinHostPort("127.0.0.1", port)
-	}
-	return addr
+// callAt is where to call a listener: the port that it got, at the host that it
+// was told to bind.
+func callAt(listen, got string) string {
+	host, _, _ := net.SplitHostPort(listen) // checked with the configuration
+	_, port, _ := net.SplitHostPort(got)
+	return net.JoinHostPort(httpserver.Reachable(host), port)
 }
 
 // banner prints where everything is, aligned.
@@ -24,11 +23,11 @@ func (p *process) banner(w io.Writer) {
 	fmt.Fprintf(w, "pizzamill %s\n\n", version.String())
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	if p.main != nil {
-		fmt.Fprintf(t, "  order page\thttp://%s/\n", reachable(p.main.Addr()))
+		fmt.Fprintf(t, "  order page\thttp://%s/\n", callAt(p.config.HTTP.Listen, p.main.Addr()))
 	}
-	fmt.Fprintf(t, "  kitchen (admin)\thttp://%s/\n", reachable(p.admin.Addr()))
+	fmt.Fprintf(t, "  kitchen (admin)\thttp://%s/\n", callAt(p.config.Admin.Listen, p.admin.Addr()))
 	if p.main != nil {
-		fmt.Fprintf(t, "  API\thttp://%s/api/orders\n", reachable(p.main.Addr()))
+		fmt.Fprintf(t, "  API\thttp://%s/api/orders\n", callAt(p.config.HTTP.Listen, p.main.Addr()))
 	}
 	if p.ledger != nil {
 		fmt.Fprintf(t, "  store\t%s, %s\n", p.config.Store.Driver, p.config.Store.Path)

@@ -10,7 +10,6 @@ import (
 	"mime"
 	"net"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"strconv"
 	"time"
@@ -18,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/pizzamill/pizzamill/platform/config"
+	"github.com/pizzamill/pizzamill/platform/httpserver"
 	"github.com/pizzamill/pizzamill/platform/version"
 )
 
@@ -49,28 +49,13 @@ func (p *program) client(server, flag string, listen func(config.Config) string)
 		if port == "0" {
 			return nil, usagef("the configured listener %s takes a free port: say which with %s URL", listen(loaded.Config), flag)
 		}
-		server = "http://" + net.JoinHostPort(reachable(host), port)
+		server = "http://" + net.JoinHostPort(httpserver.Reachable(host), port)
 	}
 	base, err := url.Parse(server)
 	if err != nil || base.Scheme != "http" && base.Scheme != "https" || base.Host == "" || base.RawQuery != "" || base.Fragment != "" {
 		return nil, usagef("%s %q: want a URL such as http://127.0.0.1:8080", flag, server)
 	}
 	return &client{base: base, http: &http.Client{Transport: p.transport}}, nil
-}
-
-// reachable turns the address that a listener binds into one to call it at.
-func reachable(host string) string {
-	ip, err := netip.ParseAddr(host)
-	switch {
-	case host == "":
-		return "127.0.0.1"
-	case err != nil || !ip.IsUnspecified():
-		return host
-	case ip.Is4():
-		return "127.0.0.1"
-	default:
-		return "::1"
-	}
 }
 
 // url returns the address of a path, whether the base ends in a slash or not.

@@ -251,13 +251,3 @@ func TestHealthcheck(t *testing.T) {
 		})
 	}
 }
-
-func TestReachable(t *testing.T) {
-	for host, want := range map[string]string{
-		"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1", "127.0.0.2": "127.0.0.2", "10.1.2.3": "10.1.2.3", "host": "host", "::1": "::1",
-	} {
-		if got := reachable(host); got != want {
-			t.Errorf("reachable(%q) is %q, want %q", host, got, want)
-		}
-	}
-}

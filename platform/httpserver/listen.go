@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
 )
 
@@ -46,4 +47,20 @@ func cause(err error) error {
 		return op.Err
 	}
 	return err
+}
+
+// Reachable turns the host that a listener is told to bind, "" for all of this
+// machine, into one to call it at.
+func Reachable(host string) string {
+	ip, err := netip.ParseAddr(host)
+	switch {
+	case host == "":
+		return "127.0.0.1"
+	case err != nil || !ip.IsUnspecified():
+		return host
+	case ip.Is4():
+		return "127.0.0.1"
+	default:
+		return "::1"
+	}
 }
