@@ -1,10 +1,12 @@
 // Package bus is the seam between pizzamill and what carries its messages.
-// A driver (gochannel) turns it into Watermill publishers and
+// A driver (gochannel, kafka, amqp) turns it into Watermill publishers and
 // subscribers; nothing else in pizzamill knows which one runs.
 package bus
 
 import (
 	"context"
+	"errors"
+	"fmt"
 
 	"github.com/ThreeDotsLabs/watermill/message"
 )
@@ -22,17 +24,50 @@ type Lag struct {
 	Messages int64
 }
 
+// Group is a consumer group as the broker has it.
+type Group struct {
+	Subscription
+	// Name is the broker's name for it: a Kafka group, an AMQP queue.
+	Name string
+	// Exists is false if the broker knows no such group, queue or topic.
+	Exists bool
+	// Consumers is how many live consumers read the topic for the group now.
+	Consumers int
+}
+
+// ErrTooLarge is wrapped by the error of a message that the bus refuses for its
+// size. It will never take it.
+var ErrTooLarge = errors.New("the bus refuses the message for its size")
+
+// ConflictError says that something exists on the broker that differs beyond
+// repair from what pizzamill needs. Waiting does not help.
+type ConflictError struct {
+	What string // the queue, exchange or topic, as the broker names it
+	Have string // what the broker has, as far as it tells
+	Want string
+}
+
+func (e *ConflictError) Error() string {
+	return fmt.Sprintf("%s exists and is not what pizzamill needs: it has %s, want %s; remove it, or choose another [bus] prefix",
+		e.What, e.Have, e.Want)
+}
+
 // Bus carries the messages of topics to consumer groups: at least once, in any
 // order, to every group that was declared. Topics and groups are named without
 // prefix here; a driver adds it.
 //
 // Implementations are safe for concurrent use.
 type Bus interface {
-	// Declare makes topics and groups exist, those of other processes too, so
-	// that nothing published afterwards is ever lost for want of a consumer.
-	// It is called once, before the first publish, with every subscription of
-	// the whole pipeline.
-	Declare(ctx context.Context, subs []Subscription) error
+	// Declare says who reads what: every subscription of the whole pipeline,
+	// those of other processes and of external stages too. It is called once,
+	// before all else, and asks no broker.
+	Declare(subs []Subscription)
+	// Connect reaches the broker and makes what was declared exist, so that
+	// nothing published afterwards is ever lost for want of a consumer. The
+	// caller tries again after any error but a *ConflictError. From then on
+	// the driver sees to its connections itself, and makes everything exist
+	// again that a broker has lost meanwhile.
+	Connect(ctx context.Context) error
 
 	// Publisher returns the one publisher of this process. Publish returns once
 	// the bus has taken the messages; its Close does nothing, since handlers
@@ -54,13 +89,16 @@ type Bus interface {
 	// acknowledged, or ctx ends. With a broker that is nothing.
 	Drain(ctx context.Context) error
 
-	// Identity returns the name of this bus: driver, prefix and the cluster's
-	// own name. On an in-memory bus it is new with every process. The ledger
-	// compares it at start.
+	// Identity returns the name of this bus, driver/prefix/the cluster's own
+	// name, as it is now. On an in-memory bus it is new with every process. The
+	// ledger compares it at start. It fails while the broker cannot be asked.
 	Identity(ctx context.Context) (string, error)
 
 	// Lag returns what each declared group has yet to acknowledge.
 	Lag(ctx context.Context) ([]Lag, error)
+	// Groups asks the broker who consumes, of every declared subscription in
+	// their order. It works on a bus that was not connected, too.
+	Groups(ctx context.Context) ([]Group, error)
 
 	// Check returns nil if the bus can carry messages now, else why not.
 	Check(ctx context.Context) error

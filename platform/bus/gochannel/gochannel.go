@@ -37,6 +37,8 @@ type Bus struct {
 	mu     sync.RWMutex
 	groups map[string][]*group // by topic without prefix
 
+	declared []bus.Subscription
+
 	backlog atomic.Int64  // deliveries not yet acknowledged, over all groups
 	less    chan struct{} // has a value after the backlog fell
 }
@@ -44,7 +46,8 @@ type Bus struct {
 // group counts what one consumer group has yet to acknowledge of one topic.
 type group struct {
 	bus.Subscription
-	lag atomic.Int64
+	lag     atomic.Int64
+	readers atomic.Int64
 }
 
 var _ bus.Bus = (*Bus)(nil)
@@ -67,14 +70,17 @@ func newBus(prefix string, config gochannel.Config, log watermill.LoggerAdapter)
 // Declare remembers who reads what, so that the backlog is counted per group.
 // A group must have subscribed before the first publish: GoChannel drops what
 // nobody is subscribed to.
-func (b *Bus) Declare(_ context.Context, subs []bus.Subscription) error {
+func (b *Bus) Declare(subs []bus.Subscription) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, s := range subs {
 		b.groups[s.Topic] = append(b.groups[s.Topic], &group{Subscription: s})
 	}
-	return nil
+	b.declared = subs
 }
+
+// Connect has nothing to reach.
+func (b *Bus) Connect(context.Context) error { return nil }
 
 // Publisher returns the publisher of this process.
 func (b *Bus) Publisher() message.Publisher { return publisher{b} }
@@ -197,6 +203,16 @@ func (b *Bus) Lag(context.Context) ([]bus.Lag, error) {
 		}
 	}
 	return lags, nil
+}
+
+// Groups returns the declared groups; their consumers are in this process.
+func (b *Bus) Groups(context.Context) ([]bus.Group, error) {
+	var all []bus.Group
+	for _, s := range b.declared {
+		g, _ := b.groupOf(s.Topic, s.Group)
+		all = append(all, bus.Group{Subscription: s, Name: s.Group, Exists: true, Consumers: int(g.readers.Load())})
+	}
+	return all, nil
 }
 
 // Check returns nil: memory is always there.

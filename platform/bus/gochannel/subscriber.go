@@ -35,7 +35,9 @@ func (s *subscriber) Subscribe(ctx context.Context, topic string) (<-chan *messa
 	}
 	d := &delivery{bus: s.bus, ctx: ctx, out: make(chan *message.Message), nacks: map[string]int{}}
 	d.group, d.counted = s.bus.groupOf(topic, s.group)
+	d.group.readers.Add(1)
 	s.running.Go(func() {
+		defer d.group.readers.Add(-1)
 		defer cancel()
 		d.run(in)
 	})
