@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"runtime/debug"
 	"sync/atomic"
 	"time"
@@ -179,8 +180,40 @@ func (l *Ledger) commit(batch []*op) {
 	}
 }
 
+const (
+	// maxConflicts is how often a commit is done again because another process
+	// was in its way. Each time that one got further, so few are ever needed.
+	maxConflicts = 10
+	// conflictsFor bounds the same in time: some conflicts are seconds of
+	// waiting for a lock.
+	conflictsFor = 10 * time.Second
+	// firstPause is how long the pause after the first conflict is at most.
+	// The next ones double, up to maxPause. Chance keeps two processes from
+	// meeting again.
+	firstPause = 4 * time.Millisecond
+	maxPause   = 200 * time.Millisecond
+)
+
 // try commits ops and finishes them, or returns an error and finishes none.
 func (l *Ledger) try(ops []*op) error {
+	began := time.Now()
+	pause := firstPause
+	for n := 1; ; n++ {
+		err := l.attempt(ops)
+		switch {
+		case !errors.Is(err, ErrConflict):
+			return err
+		case n == maxConflicts || time.Since(began) > conflictsFor:
+			return fmt.Errorf("%w: gave up after %d conflicts: %w", ErrUnavailable, n, err)
+		}
+		l.log.Debug("commit is done again", "conflicts", n, "err", err)
+		<-time.After(rand.N(pause))
+		pause = min(2*pause, maxPause)
+	}
+}
+
+// attempt is one transaction of try.
+func (l *Ledger) attempt(ops []*op) error {
 	began := time.Now()
 	u := newUnit(l)
 	outcomes := make([]error, len(ops))
@@ -204,7 +237,6 @@ func (l *Ledger) try(ops []*op) error {
 	if l.observe != nil && u.wrote {
 		l.observe(time.Since(began).Seconds())
 	}
-	l.totalsReady = l.totalsReady || u.wrote
 	if !ops[0].careless || len(ops) > 1 {
 		l.failing.Store(nil)
 	}

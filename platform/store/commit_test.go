@@ -36,7 +36,7 @@ type blankTx struct{ store.Tx }
 func (blankTx) Orders([]string) ([]store.OrderRow, error)  { return nil, nil }
 func (blankTx) Ready(int64, int) ([]store.OrderRow, error) { return nil, nil }
 func (blankTx) Now() (int64, error)                        { return 0, nil }
-func (blankTx) Meta(string) (string, error)                { return "pizza,sauce", nil } // the pipeline it was for
+func (blankTx) ShareBus() error                            { return nil }
 func (blankTx) Write(*store.Changes) error                 { return nil }
 
 func blankLedger(t *testing.T, takes func()) (*store.Ledger, *blankDriver) {
@@ -126,9 +126,7 @@ func TestCheckRemembersACommitThatFailed(t *testing.T) {
 		if err := l.Check(t.Context()); !errors.Is(err, store.ErrUnavailable) {
 			t.Errorf("check right after a failed commit: %v", err)
 		}
-		if _, err := l.Lease(t.Context(), 1); err != nil {
-			t.Errorf("lease: %v", err)
-		}
+		advance(t, l)
 		if err := l.Check(t.Context()); err != nil {
 			t.Errorf("check after a commit that succeeded: %v", err)
 		}

@@ -11,6 +11,11 @@ import (
 // the commit are done again one by one, so that only the guilty one sees it.
 var ErrUnavailable = errors.New("database is unavailable")
 
+// ErrConflict is wrapped by the error of a transaction that another process got
+// in the way of: a deadlock, a row that both inserted. Nothing was written, and
+// the commit is done again as it is.
+var ErrConflict = errors.New("another process was in the way")
+
 // Driver is a database that can hold the ledger. It keeps rows and knows no
 // rule of the ledger. All times in rows are milliseconds since 1970 UTC, and 0
 // is none.
@@ -56,7 +61,7 @@ type ReadTx interface {
 	// those above after.
 	FactsAfter(order, after int64, limit int) ([]FactRow, error)
 
-	// Letter returns a dead letter.
+	// Letter returns a dead letter. Inside Update it locks it.
 	Letter(id string) (DeadLetter, bool, error)
 	// LettersAfter returns up to limit letters without their bodies, by first
 	// failure and then ID, those behind the letter after ("": from the first).
@@ -66,19 +71,26 @@ type ReadTx interface {
 	Key(key string) (KeyRow, bool, error)
 	// Totals returns every named total.
 	Totals() (map[string]int64, error)
-	// Meta returns a named value, "" if it was never set.
+	// Meta returns a named value, "" if it was never set. Inside Update it is
+	// read as it is committed at this moment, whenever the transaction began.
 	Meta(name string) (string, error)
+
+	// Processes returns every process that has a row, by ID.
+	Processes() ([]ProcessRow, error)
+	// Buses returns every broker's bus that the ledger was on, by identity.
+	Buses() ([]BusRow, error)
+	// Now is the database's clock, by which leases and processes live.
+	Now() (int64, error)
 }
 
 // Tx reads and writes.
 type Tx interface {
 	ReadTx
 
-	// Now is the database's clock, by which leases run.
-	Now() (int64, error)
-	// Ready locks and returns up to limit orders that can be leased at now, by
-	// ascending turn: see OrderRow.Ready. Those that another transaction has
-	// locked may be left out.
+	// Ready returns up to limit orders that can be leased at now, by ascending
+	// turn: see OrderRow.Ready. It locks none of them, and leaves none out that
+	// another transaction has locked: under load somebody always has a busy
+	// order, and it would hardly ever be leased.
 	Ready(now int64, limit int) ([]OrderRow, error)
 	// LastTurn returns the greatest turn of all orders with numbers to
 	// dispatch, 0 if there are none.
@@ -86,6 +98,14 @@ type Tx interface {
 	// Open locks and returns all orders with a pizza that is neither complete
 	// nor dead-lettered.
 	Open() ([]OrderRow, error)
+	// LockBus makes the transaction wait until no other one that called it or
+	// ShareBus runs, so that one process at a time decides which bus the ledger
+	// is on, and nobody leases meanwhile. It comes before all else that locks.
+	LockBus() error
+	// ShareBus makes the transaction wait until no other one that called LockBus
+	// runs, and those that call it wait for this one: the bus that the ledger is
+	// on stays to the end of the transaction. It comes before all else that locks.
+	ShareBus() error
 	// Write writes rows in bulk. It keeps nothing of c.
 	Write(c *Changes) error
 }
@@ -99,6 +119,9 @@ type Changes struct {
 	FilledFacts []*FactRow  // Source and Body of existing ones
 	Letters     []*DeadLetter
 	NewKeys     []*KeyRow
+	Processes   []*ProcessRow // inserted or replaced, by ID
+	GoneProcess []string      // IDs, deleted
+	Buses       []*BusRow     // inserted or replaced, by identity
 	// ForgetKeys deletes some of the idempotency keys older than this, if not 0.
 	ForgetKeys int64
 	// Totals are added to, Meta is set.
@@ -206,4 +229,23 @@ type KeyRow struct {
 	Order     string
 	Count     int
 	CreatedAt int64
+}
+
+// ProcessRow is a process that works on the ledger.
+type ProcessRow struct {
+	ID        string // new with every process
+	Name      string // for people: where it runs
+	Bus       string // identity of the bus that it is on
+	Alone     bool   // see Process
+	RenewedAt int64  // by the database's clock
+}
+
+// BusRow is a broker's bus that the ledger is on, or was. An in-memory bus has
+// none: nothing of it is left once its process has ended.
+type BusRow struct {
+	Identity  string
+	Driver    string
+	Prefix    string
+	Pipeline  string // its stages, comma-separated
+	StartedAt int64  // when the ledger came to it last, by the database's clock
 }

@@ -3,6 +3,9 @@
 // committed and synced here first, and everything on the bus can be made again
 // from here.
 //
+// The ledger is on one bus at a time, and any number of processes on that bus
+// work on it (bus.go, process.go).
+//
 // The rules of the ledger are here, in a unit of work per commit (unit.go); a
 // Driver keeps rows and knows none of them.
 package store
@@ -38,6 +41,12 @@ type Options struct {
 	Random io.Reader
 	// LeaseFor is how long a lease runs by the database's clock; 0: DefaultLease.
 	LeaseFor time.Duration
+	// AliveFor is how long a process that does not renew its row counts as alive
+	// by the database's clock; 0: ProcessLife.
+	AliveFor time.Duration
+	// Poll is how often the ledger looks for commits of other processes while
+	// somebody watches; 0: never, since there are none.
+	Poll time.Duration
 }
 
 // Ledger is the one owner of orders, facts and dead letters. Its methods are
@@ -55,11 +64,12 @@ type Ledger struct {
 	baked    func(seconds float64) // pizzas; may be nil
 	now      func() time.Time
 	leaseFor time.Duration
+	aliveFor time.Duration
 	watch    *watchers
+	self     atomic.Pointer[self] // nil before Start and after Leave
 
 	// The writer's own.
-	ids         orderIDs
-	totalsReady bool
+	ids orderIDs
 
 	failing atomic.Pointer[failing] // nil after a commit that succeeded
 
@@ -92,7 +102,8 @@ func New(d Driver, o Options) *Ledger {
 		baked:    o.ObservePizza,
 		now:      o.Now,
 		leaseFor: o.LeaseFor,
-		watch:    newWatchers(),
+		aliveFor: o.AliveFor,
+		watch:    newWatchers(d, o.Poll),
 		wake:     make(chan struct{}, 1),
 		stopped:  make(chan struct{}),
 	}
@@ -104,6 +115,9 @@ func New(d Driver, o Options) *Ledger {
 	}
 	if l.leaseFor == 0 {
 		l.leaseFor = DefaultLease
+	}
+	if l.aliveFor == 0 {
+		l.aliveFor = ProcessLife
 	}
 	l.ids = orderIDs{now: l.now, random: o.Random}
 	if l.ids.random == nil {
@@ -121,6 +135,7 @@ func (l *Ledger) Close() error {
 	l.mu.Unlock()
 	signal(l.wake)
 	<-l.stopped
+	l.watch.close()
 	return nil
 }
 

@@ -336,11 +336,7 @@ func (l *Ledger) Totals(ctx context.Context) (t Totals, err error) {
 			OldestInFlight: fromMillis(oldest),
 		}
 		for _, step := range l.pipeline.Steps() {
-			n, ok := stored[totalPassed+step]
-			if !ok {
-				n = t.Completed
-			}
-			t.Passed = append(t.Passed, StepCount{Step: step, Count: int(n)})
+			t.Passed = append(t.Passed, StepCount{Step: step, Count: int(t.Completed + stored[totalUnfinished+step])})
 		}
 		return nil
 	})

@@ -3,13 +3,13 @@ package store
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 )
 
 // Recount compares every counter with the rows that justify it and every stream
 // with the pizzas it tells of, and returns what differs, nil if nothing does.
-// It reads the whole ledger on one snapshot, which Start or another write with
-// this pipeline must have gone before.
+// It reads the whole ledger on one snapshot, writes nothing, and needs no Start.
 func (l *Ledger) Recount(ctx context.Context) (differences []string, err error) {
 	err = l.driver.View(ctx, func(tx ReadTx) error {
 		r := recount{l: l, tx: tx, sums: map[string]int64{}}
@@ -119,9 +119,9 @@ func (r *recount) order(o *OrderRow) error {
 		r.differ("%s: completed at %d, its pizzas say %d", name, o.CompletedAt, got.CompletedAt)
 	}
 	for i, c := range want {
+		r.sums[totalUnfinished+c.Step] += int64(c.Count - o.Completed)
 		r.count(name, "past "+c.Step, c.Count, got.Progress[i].Count)
 		r.count(name, "dead behind "+c.Step, c.Dead, got.Progress[i].Dead)
-		r.sums[totalPassed+c.Step] += int64(c.Count)
 	}
 	r.sums[totalOrdered] += int64(o.Count)
 	r.sums[totalCompleted] += int64(o.Completed)
@@ -203,9 +203,11 @@ func (r *recount) totals() error {
 	if err != nil {
 		return fmt.Errorf("load totals: %w", err)
 	}
-	for name, sum := range r.sums {
-		if stored[name] != sum {
-			r.differ("total %s is %d, the orders say %d", name, stored[name], sum)
+	names := maps.Clone(stored)
+	maps.Copy(names, r.sums)
+	for _, name := range slices.Sorted(maps.Keys(names)) {
+		if stored[name] != r.sums[name] {
+			r.differ("total %s is %d, the orders say %d", name, stored[name], r.sums[name])
 		}
 	}
 	return nil

@@ -19,52 +19,14 @@ const (
 // Names of meta values in the database.
 const (
 	metaBus          = "bus"
-	metaPipeline     = "pipeline"
 	metaLastComplete = "last_complete"
 	metaChecked      = "checked_at"
 )
 
-// Start makes the ledger that of a bus. If it was on another one (an in-memory
-// bus is another one with every process), all open orders start again, for
-// their pizzas that are neither complete nor dead-lettered. Leases of others
-// are void.
-func (l *Ledger) Start(ctx context.Context, bus string) error {
-	return l.do(&op{
-		ctx:    ctx,
-		weight: 1,
-		apply: func(u *unit) (outcome, abort error) {
-			was, err := u.tx.Meta(metaBus)
-			if err != nil {
-				return nil, fmt.Errorf("look up the ledger's bus: %w", err)
-			}
-			open, err := u.tx.Open()
-			if err != nil {
-				return nil, fmt.Errorf("load open orders: %w", err)
-			}
-			for i := range open {
-				o := u.adopt(&open[i])
-				if was != bus && !breakRestart {
-					o.Dispatched, o.DoneAhead = 0, o.Done()
-					o.dirty = true
-				}
-				if o.LeaseToken != "" {
-					o.LeaseToken, o.LeaseUntil = "", 0
-					o.dirty = true
-				}
-			}
-			u.meta[metaBus] = bus
-			u.started = true
-			if was != "" && was != bus && len(open) > 0 {
-				u.l.log.Info("open orders start again: they were on another bus", "orders", len(open))
-			}
-			return nil, nil
-		},
-	})
-}
-
 // Lease takes up to want numbers to dispatch, from several orders in fair turns.
 // The leases run for Options.LeaseFor by the database's clock. It returns none
-// if nothing can be dispatched now.
+// if nothing can be dispatched now, and ErrLeftBehind unless the ledger is on
+// the bus that this process has started on.
 func (l *Ledger) Lease(ctx context.Context, want int) ([]Chunk, error) {
 	if want < 1 {
 		return nil, nil
@@ -73,9 +35,16 @@ func (l *Ledger) Lease(ctx context.Context, want int) ([]Chunk, error) {
 	err := l.do(&op{
 		ctx:    ctx,
 		weight: 1,
+		need: func(n *needs) {
+			n.bus = max(n.bus, stayOnBus)
+			n.ready = max(n.ready, min(want, maxLeases))
+		},
 		apply: func(u *unit) (outcome, abort error) {
-			chunks, abort = u.lease(want)
-			return nil, abort
+			chunks = nil
+			if outcome, abort = u.onItsBus(); outcome == nil && abort == nil {
+				chunks, abort = u.lease(want)
+			}
+			return outcome, abort
 		},
 	})
 	if err != nil {
@@ -84,23 +53,39 @@ func (l *Ledger) Lease(ctx context.Context, want int) ([]Chunk, error) {
 	return chunks, nil
 }
 
-func (u *unit) lease(want int) ([]Chunk, error) {
-	now, err := u.tx.Now()
-	if err != nil {
-		return nil, fmt.Errorf("read the database's clock: %w", err)
+// lookForWork finds up to limit orders that can be leased, so that they are
+// locked together with all others that the commit is about.
+func (u *unit) lookForWork(limit int) error {
+	if limit < 1 {
+		return nil
 	}
-	rows, err := u.tx.Ready(now, min(want, maxLeases))
+	now, err := u.now()
 	if err != nil {
-		return nil, fmt.Errorf("load orders to dispatch: %w", err)
+		return err
+	}
+	rows, err := u.tx.Ready(now, limit)
+	if err != nil {
+		return fmt.Errorf("look for orders to dispatch: %w", err)
+	}
+	for i := range rows {
+		u.ready = append(u.ready, rows[i].ID)
+	}
+	return nil
+}
+
+func (u *unit) lease(want int) ([]Chunk, error) {
+	now, err := u.now()
+	if err != nil {
+		return nil, err
 	}
 	token := rand.Text()
 	var chunks []Chunk
-	for i := range rows {
-		o := u.adopt(&rows[i])
+	for _, id := range u.ready {
 		if want < 1 {
 			break
 		}
-		if !o.Ready(now) { // changed earlier in this commit
+		o := u.orders[id]
+		if o == nil || !o.Ready(now) { // leased or filled up before it was locked, or earlier in this commit
 			continue
 		}
 		numbers, to, err := u.toDispatch(o, min(want, ChunkSize, Window-o.InFlight()))

@@ -15,6 +15,8 @@ var (
 	ErrKeyReused = errors.New("idempotency key was used with another count")
 	// ErrLeaseLost: the lease of a chunk ran out and another relay has the order.
 	ErrLeaseLost = errors.New("lease lost")
+	// ErrLeftBehind: the ledger is not on the bus that this process is on.
+	ErrLeftBehind = errors.New("left behind on another bus")
 	// ErrClosed: the ledger is closed.
 	ErrClosed = errors.New("ledger is closed")
 )

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
-	"strings"
 )
 
 // unit is the unit of work of one commit: what its ops read is loaded once, ops
@@ -27,9 +26,12 @@ type unit struct {
 	newKeys      []*KeyRow
 	forgetKeys   int64
 	meta         map[string]string
-	lastTurn     int64   // 0 until asked for
-	bakedIn      []int64 // milliseconds from order to completion, of what was completed
-	started      bool    // what waits for dispatch is to be looked at anew
+	processes    map[string]*ProcessRow // nil if it is gone
+	buses        map[string]*BusRow
+	ready        []string // orders that could be leased when the commit began, by turn
+	lastTurn     int64    // 0 until asked for
+	bakedIn      []int64  // milliseconds from order to completion, of what was completed
+	started      bool     // what waits for dispatch is to be looked at anew
 	wrote        bool
 }
 
@@ -64,9 +66,20 @@ func (p *pizza) deadAt() string {
 
 // needs is what the ops of a commit will read.
 type needs struct {
+	bus    busLock
+	ready  int // how many orders to lease, if there are any
 	orders map[string]struct{}
 	pizzas map[pizzaName]struct{}
 }
+
+// busLock is what a commit has to do with the bus that the ledger is on.
+type busLock int
+
+const (
+	anyBus    busLock = iota // nothing
+	stayOnBus                // it must not change meanwhile
+	decideBus                // it may change
+)
 
 // pizzaName is a pizza whose order is not loaded yet.
 type pizzaName struct {
@@ -89,11 +102,14 @@ func newUnit(l *Ledger) *unit {
 		letters: map[string]*DeadLetter{},
 		keys:    map[string]*KeyRow{},
 		meta:    map[string]string{},
+
+		processes: map[string]*ProcessRow{},
+		buses:     map[string]*BusRow{},
 	}
 }
 
-// load reads what the ops need: orders first, in the order of their IDs, which
-// is the order in which they are locked everywhere.
+// load reads what the ops need. The bus is locked first, then orders in the
+// order of their IDs: everywhere, so that no two processes wait for each other.
 func (u *unit) load(ops []*op) error {
 	n := needs{orders: map[string]struct{}{}, pizzas: map[pizzaName]struct{}{}}
 	for _, o := range ops {
@@ -101,10 +117,32 @@ func (u *unit) load(ops []*op) error {
 			o.need(&n)
 		}
 	}
+	if err := u.lockBus(n.bus); err != nil {
+		return err
+	}
+	if err := u.lookForWork(n.ready); err != nil {
+		return err
+	}
+	for _, id := range u.ready {
+		n.order(id)
+	}
 	if err := u.loadOrders(n.orders); err != nil {
 		return err
 	}
 	return u.loadPizzas(n.pizzas)
+}
+
+func (u *unit) lockBus(l busLock) (err error) {
+	switch l {
+	case stayOnBus:
+		err = u.tx.ShareBus()
+	case decideBus:
+		err = u.tx.LockBus()
+	}
+	if err != nil {
+		return fmt.Errorf("lock the ledger's bus: %w", err)
+	}
+	return nil
 }
 
 func (u *unit) loadOrders(want map[string]struct{}) error {
@@ -221,14 +259,12 @@ func (u *unit) flush() error {
 	}
 	c.NewOrders, c.NewFacts, c.FilledFacts, c.NewKeys = u.placed, u.newFacts, u.filledFacts, u.newKeys
 	c.ForgetKeys, c.Meta = u.forgetKeys, u.meta
+	u.flushProcesses(&c)
 	if u.nothing(&c) {
 		return nil
 	}
 	u.wrote = true
-	var err error
-	if c.Totals, err = u.totals(); err != nil {
-		return err
-	}
+	c.Totals = u.totals()
 	if err := u.tx.Write(&c); err != nil {
 		return fmt.Errorf("write ledger: %w", err)
 	}
@@ -236,7 +272,8 @@ func (u *unit) flush() error {
 }
 
 func (u *unit) nothing(c *Changes) bool {
-	return len(c.NewOrders)+len(c.Orders)+len(c.Pizzas)+len(c.Letters)+len(c.Meta) == 0
+	return len(c.NewOrders)+len(c.Orders)+len(c.Pizzas)+len(c.Letters)+len(c.Meta)+
+		len(c.Processes)+len(c.GoneProcess)+len(c.Buses) == 0
 }
 
 // countDead moves the order's count of dead-lettered pizzas by step.
@@ -276,8 +313,10 @@ func (u *unit) settle(p *pizza) {
 }
 
 // totals are by how much the orders of this commit move the totals, which
-// therefore cannot drift from them.
-func (u *unit) totals() (map[string]int64, error) {
+// therefore cannot drift from them. Several processes move them, perhaps with
+// different pipelines, so no total may depend on which steps a writer knows:
+// complete pizzas, which are past every step, are left out of those of steps.
+func (u *unit) totals() map[string]int64 {
 	t := map[string]int64{}
 	add := func(name string, n int) {
 		if n != 0 {
@@ -296,42 +335,15 @@ func (u *unit) totals() (map[string]int64, error) {
 		add(totalDeadLettered, o.DeadLettered-o.was.DeadLettered)
 		add(totalUndispatched, o.Undispatched()-o.was.Undispatched())
 		for i := range o.Progress {
-			add(totalPassed+o.Progress[i].Step, o.Progress[i].Count-o.was.Progress[i].Count)
+			add(totalUnfinished+o.Progress[i].Step, o.unfinishedPast(i)-o.was.unfinishedPast(i))
 		}
 	}
-	return t, u.prepareTotals(t)
+	return t
 }
 
-// prepareTotals counts the totals of steps anew in the ledger's first commit, if
-// the pipeline is another one than before.
-func (u *unit) prepareTotals(t map[string]int64) error {
-	if u.l.totalsReady {
-		return nil
-	}
-	steps := strings.Join(u.l.pipeline.Steps(), ",")
-	was, err := u.tx.Meta(metaPipeline)
-	if err != nil {
-		return fmt.Errorf("look up the ledger's pipeline: %w", err)
-	}
-	if was == steps {
-		return nil
-	}
-	stored, err := u.tx.Totals()
-	if err != nil {
-		return fmt.Errorf("load totals: %w", err)
-	}
-	for _, step := range u.l.pipeline.Steps() {
-		t[totalPassed+step] -= stored[totalPassed+step]
-	}
-	err = eachOrder(u.tx, func(o *OrderRow) error {
-		for _, c := range shownProgress(u.l.pipeline, o.Progress, o.Completed) {
-			t[totalPassed+c.Step] += int64(c.Count)
-		}
-		return nil
-	})
-	u.meta[metaPipeline] = steps
-	return err
-}
+// unfinishedPast is how many pizzas that are not complete are past a step of
+// the progress. A step that an order has not met has none.
+func (o *OrderRow) unfinishedPast(step int) int { return o.Progress[step].Count - o.Completed }
 
 // Names of totals in the database.
 const (
@@ -339,5 +351,5 @@ const (
 	totalCompleted    = "completed"
 	totalDeadLettered = "dead_lettered"
 	totalUndispatched = "undispatched"
-	totalPassed       = "passed:" // and the step
+	totalUnfinished   = "unfinished:" // and the step: pizzas past it that are not complete
 )

@@ -1,6 +1,10 @@
 package store
 
-import "sync"
+import (
+	"context"
+	"sync"
+	"time"
+)
 
 // What can be watched beside one order by its ID. No order has such an ID.
 const (
@@ -10,13 +14,25 @@ const (
 
 // watchers are the readers that wait for commits. A signal never waits for a
 // reader: it is a value in a channel of one, and is dropped if one is there.
+//
+// Commits of this process signal by themselves. Those of other processes are
+// looked for, if there may be any: see poll.go.
 type watchers struct {
-	mu sync.Mutex
-	of map[string]map[chan struct{}]struct{}
+	driver Driver
+	every  time.Duration // how often to look; 0: never
+
+	mu      sync.Mutex
+	of      map[string]map[chan struct{}]struct{}
+	looking bool           // the goroutine that looks runs
+	ended   sync.WaitGroup // of that goroutine
+	closing context.Context
+	cancel  context.CancelFunc
 }
 
-func newWatchers() *watchers {
-	return &watchers{of: map[string]map[chan struct{}]struct{}{}}
+func newWatchers(d Driver, every time.Duration) *watchers {
+	w := &watchers{driver: d, every: every, of: map[string]map[chan struct{}]struct{}{}}
+	w.closing, w.cancel = context.WithCancel(context.Background())
+	return w
 }
 
 func signal(c chan struct{}) {
@@ -44,6 +60,10 @@ func (w *watchers) add(subject string) (c <-chan struct{}, stop func()) {
 		w.of[subject] = map[chan struct{}]struct{}{}
 	}
 	w.of[subject][ch] = struct{}{}
+	if w.every > 0 && !w.looking && w.closing.Err() == nil {
+		w.looking = true
+		w.ended.Go(w.look)
+	}
 	return ch, func() {
 		w.mu.Lock()
 		defer w.mu.Unlock()

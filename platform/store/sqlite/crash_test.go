@@ -75,6 +75,7 @@ func TestKilledProcessLosesNothing(t *testing.T) {
 	var written []string
 	for round := range 4 {
 		written = append(written, runAndKill(t, path, 50*(round+1))...)
+		checkUnopened(t, path)
 		db := mustOpen(t, path) // the lock died with its process
 		l := newLedger(db)
 		for _, text := range written {
@@ -86,7 +87,7 @@ func TestKilledProcessLosesNothing(t *testing.T) {
 				t.Errorf("pizza %s is %q, %v", text, p.Status, err)
 			}
 		}
-		if err := l.Start(t.Context(), "bus"); err != nil {
+		if err := l.Start(t.Context(), store.Process{ID: "p", Bus: "bus", Alone: true}); err != nil {
 			t.Fatal(err)
 		}
 		if differences, err := l.Recount(t.Context()); err != nil || differences != nil {
@@ -97,6 +98,23 @@ func TestKilledProcessLosesNothing(t *testing.T) {
 		}
 		mustClose(t, db)
 	}
+}
+
+// checkUnopened reads a database as its process left it when it was killed.
+func checkUnopened(t *testing.T, path string) {
+	t.Helper()
+	r, err := sqlite.OpenReader(t.Context(), path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := newLedger(r)
+	if differences, err := l.Recount(t.Context()); err != nil || differences != nil {
+		t.Errorf("recount by a reader: %q, %v", differences, err)
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	mustClose(t, r)
 }
 
 // runAndKill returns what a child said was written until it was killed, in the

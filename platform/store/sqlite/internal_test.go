@@ -127,7 +127,9 @@ func TestStatementsUseIndexes(t *testing.T) {
 			func() error { _, err := w.Ready(1, 1); return err },
 			func() error { _, err := w.LastTurn(); return err },
 			func() error { _, err := w.Open(); return err },
-			func() error { return w.Write(&store.Changes{ForgetKeys: 1}) },
+			func() error {
+				return w.Write(&store.Changes{ForgetKeys: 1, Processes: []*store.ProcessRow{{}}, GoneProcess: []string{"a"}, Buses: []*store.BusRow{{}}})
+			},
 		} {
 			if err := run(); err != nil {
 				return err

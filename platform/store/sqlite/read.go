@@ -262,6 +262,28 @@ func (r *reader) Totals() (map[string]int64, error) {
 	return totals, err
 }
 
+func (r *reader) Now() (int64, error) { return time.Now().UnixMilli(), nil }
+
+func (r *reader) Processes() (processes []store.ProcessRow, err error) {
+	err = r.c.query(`SELECT id, name, bus, alone, renewed_at FROM processes ORDER BY id`, func(v []driver.Value) error {
+		processes = append(processes, store.ProcessRow{
+			ID: text(v[0]), Name: text(v[1]), Bus: text(v[2]), Alone: integer(v[3]) != 0, RenewedAt: integer(v[4]),
+		})
+		return nil
+	})
+	return processes, err
+}
+
+func (r *reader) Buses() (buses []store.BusRow, err error) {
+	err = r.c.query(`SELECT identity, driver, prefix, pipeline, started_at FROM buses ORDER BY identity`, func(v []driver.Value) error {
+		buses = append(buses, store.BusRow{
+			Identity: text(v[0]), Driver: text(v[1]), Prefix: text(v[2]), Pipeline: text(v[3]), StartedAt: integer(v[4]),
+		})
+		return nil
+	})
+	return buses, err
+}
+
 func (r *reader) Meta(name string) (value string, err error) {
 	err = r.c.query(`SELECT value FROM meta WHERE name = ?`, func(v []driver.Value) error {
 		value = text(v[0])

@@ -25,10 +25,10 @@ import (
 // moment that trimLog takes.
 type DB struct {
 	path string
-	lock *flock.Flock
+	lock *flock.Flock // nil of a reader
 
 	mu      sync.Mutex // held during Update
-	writer  *conn      // nil once closed
+	writer  *conn      // nil once closed, and of a reader
 	commits int        // since the log's size was looked at
 	maxLog  int64      // bytes
 
@@ -54,7 +54,7 @@ func Open(ctx context.Context, path string) (_ *DB, err error) {
 	if err != nil {
 		return nil, err
 	}
-	db := &DB{path: path, lock: l, maxLog: 64 << 20, slots: make(chan struct{}, max(4, runtime.GOMAXPROCS(0)))}
+	db := newDB(path, l)
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, db.Close())
@@ -73,17 +73,51 @@ func Open(ctx context.Context, path string) (_ *DB, err error) {
 	if db.writer, err = connect(ctx, connector); err != nil {
 		return nil, fmt.Errorf("open database %s: %w", path, err)
 	}
-	if db.connector, err = sqlite.NewConnector(dsn(path, readerPragmas)); err != nil {
+	if db.connector, err = sqlite.NewConnector(readerDSN(path)); err != nil {
 		return nil, fmt.Errorf("open database %s: %w", path, err)
 	}
 	return db, nil
 }
 
+// OpenReader opens the database file at path for reading alone, beside the
+// process that has it: it takes no lock, makes no file and changes no table.
+// The error wraps fs.ErrNotExist if there is no file, and is an *OlderError or
+// a *NewerError if its tables are not those of this pizzamill. Update fails. The
+// caller closes it.
+func OpenReader(ctx context.Context, path string) (_ *DB, err error) {
+	if path == "" {
+		return nil, errNoPath
+	}
+	if path, err = filepath.Abs(path); err != nil {
+		return nil, fmt.Errorf("open database: %w", err)
+	}
+	switch info, err := os.Stat(path); {
+	case err != nil:
+		return nil, fmt.Errorf("open database: %w", err)
+	case info.IsDir():
+		return nil, fmt.Errorf("open database: %s is a directory", path)
+	}
+	if err := checkVersion(ctx, path); err != nil {
+		return nil, fmt.Errorf("open database %s: %w", path, err)
+	}
+	db := newDB(path, nil)
+	if db.connector, err = sqlite.NewConnector(readerDSN(path)); err != nil {
+		return nil, fmt.Errorf("open database %s: %w", path, err)
+	}
+	return db, nil
+}
+
+func newDB(path string, lock *flock.Flock) *DB {
+	return &DB{path: path, lock: lock, maxLog: 64 << 20, slots: make(chan struct{}, max(4, runtime.GOMAXPROCS(0)))}
+}
+
+var errNoPath = errors.New("open database: [store] path is empty")
+
 // prepare makes the directory and returns the path that all names of the
 // database come down to, so that they share one lock file.
 func prepare(path string) (string, error) {
 	if path == "" {
-		return "", errors.New("open database: [store] path is empty")
+		return "", errNoPath
 	}
 	abs, err := filepath.Abs(path)
 	if err != nil {
@@ -134,7 +168,14 @@ func dsn(path string, pragmas []string) string {
 	return u.String()
 }
 
-var errClosed = fmt.Errorf("%w: it is closed", store.ErrUnavailable)
+// readerDSN opens what exists. It is not mode=ro, which could not read the
+// write-ahead log of a process that was killed.
+func readerDSN(path string) string { return dsn(path, readerPragmas) + "&mode=rw" }
+
+var (
+	errClosed = fmt.Errorf("%w: it is closed", store.ErrUnavailable)
+	errReader = errors.New("the database is open for reading only")
+)
 
 // Update runs fn in one transaction and returns once it is synced.
 func (db *DB) Update(ctx context.Context, fn func(store.Tx) error) (err error) {
@@ -143,7 +184,10 @@ func (db *DB) Update(ctx context.Context, fn func(store.Tx) error) (err error) {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if db.writer == nil {
+	switch {
+	case db.lock == nil:
+		return errReader
+	case db.writer == nil:
 		return errClosed
 	}
 	// IMMEDIATE: a transaction that reads first and then finds another writer
@@ -257,5 +301,8 @@ func (db *DB) Close() error {
 		errs = append(errs, db.writer.close())
 		db.writer = nil
 	}
-	return errors.Join(append(errs, db.lock.Close())...)
+	if db.lock != nil {
+		errs = append(errs, db.lock.Close())
+	}
+	return errors.Join(errs...)
 }

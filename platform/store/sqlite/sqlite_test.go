@@ -16,13 +16,13 @@ import (
 func TestConformance(t *testing.T) {
 	storetest.Run(t, func(t *testing.T) storetest.Open {
 		path := filepath.Join(t.TempDir(), "ledger.db")
-		return func(t *testing.T) store.Driver {
+		return storetest.Shared(func(t *testing.T) store.Driver {
 			db, err := sqlite.Open(t.Context(), path)
 			if err != nil {
 				t.Fatal(err)
 			}
 			return db
-		}
+		})
 	})
 }
 

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
-	"time"
 
 	"github.com/pizzamill/pizzamill/platform/store"
 )
@@ -17,7 +16,11 @@ type tx struct{ reader }
 
 var _ store.Tx = (*tx)(nil)
 
-func (t *tx) Now() (int64, error) { return time.Now().UnixMilli(), nil }
+// LockBus has nothing to wait for: one transaction writes at a time.
+func (t *tx) LockBus() error { return nil }
+
+// ShareBus has nothing to wait for.
+func (t *tx) ShareBus() error { return nil }
 
 func (t *tx) Ready(now int64, limit int) ([]store.OrderRow, error) {
 	return t.orders(`INDEXED BY orders_to_dispatch WHERE dispatched < count AND lease_until <= ?
@@ -36,7 +39,7 @@ func (t *tx) Open() ([]store.OrderRow, error) {
 }
 
 func (t *tx) Write(c *store.Changes) error {
-	for _, write := range []func(*store.Changes) error{t.writeOrders, t.writePizzas, t.writeFacts, t.writeLetters, t.writeRest} {
+	for _, write := range []func(*store.Changes) error{t.writeOrders, t.writePizzas, t.writeFacts, t.writeLetters, t.writeRest, t.writeProcesses} {
 		if err := write(c); err != nil {
 			return err
 		}
@@ -154,6 +157,29 @@ func (t *tx) writeRest(c *store.Changes) error {
 		err := t.c.exec(`INSERT OR REPLACE INTO meta (name, value) VALUES (?, ?)`, name, value)
 		if err != nil {
 			return fmt.Errorf("set %s: %w", name, err)
+		}
+	}
+	return nil
+}
+
+func (t *tx) writeProcesses(c *store.Changes) error {
+	for _, id := range c.GoneProcess {
+		if err := t.c.exec(`DELETE FROM processes WHERE id = ?`, id); err != nil {
+			return fmt.Errorf("delete process: %w", err)
+		}
+	}
+	for _, p := range c.Processes {
+		err := t.c.exec(`INSERT OR REPLACE INTO processes (id, name, bus, alone, renewed_at) VALUES (?, ?, ?, ?, ?)`,
+			p.ID, p.Name, p.Bus, boolean(p.Alone), p.RenewedAt)
+		if err != nil {
+			return fmt.Errorf("write process: %w", err)
+		}
+	}
+	for _, b := range c.Buses {
+		err := t.c.exec(`INSERT OR REPLACE INTO buses (identity, driver, prefix, pipeline, started_at) VALUES (?, ?, ?, ?, ?)`,
+			b.Identity, b.Driver, b.Prefix, b.Pipeline, b.StartedAt)
+		if err != nil {
+			return fmt.Errorf("write bus: %w", err)
 		}
 	}
 	return nil

@@ -1,6 +1,11 @@
 package storetest
 
 import (
+	"slices"
+	"testing"
+
+	"pgregory.net/rapid"
+
 	"github.com/pizzamill/pizzamill/platform/event"
 	"github.com/pizzamill/pizzamill/platform/store"
 )
@@ -11,6 +16,9 @@ var pipelineTests = []test{
 	{"Pipeline/LosesAStage", pipelineShrinks},
 	{"Pipeline/StageComesBack", stageComesBack},
 	{"Pipeline/EndsEarlier", pipelineEndsEarlier},
+	{"Pipeline/OrdersInFlight", ordersInFlight},
+	{"Pipeline/OldProcessStillWrites", oldProcessWrites},
+	{"Pipeline/TwoAtOnce", twoPipelines},
 }
 
 func pipelineGrows(f *fixture) {
@@ -84,4 +92,120 @@ func pipelineEndsEarlier(f *fixture) {
 	f.must(err)
 	f.equal("journal", string(journal[2].Body), string(f.body(id, "cheese")))
 	f.sound()
+}
+
+// What was in flight is made anew under the new pipeline, beside what it has
+// already, and what was complete stays as it was.
+func ordersInFlight(f *fixture) {
+	f.restart(store.Options{}, "sauce", "cheese", "meat", "veggies")
+	order := f.place(4)
+	f.dispatch(1000)
+	f.bake(pizza(order, 1))
+	for ms, step := range []string{"pizza", "sauce", "cheese"} {
+		f.advance(f.fact(pizza(order, 2), step, ms))
+	}
+	f.advance(f.fact(pizza(order, 3), "pizza", 0))
+	f.bury(f.letter(pizza(order, 4), "cheese", "sauce", store.KindExhausted))
+	f.must(f.l.Leave(f.ctx()))
+
+	b := f.peer("b", store.Options{}, "crust", "sauce", "cheese", "meat", "veggies")
+	f.equal("progress before", b.progress(order), []int{4, 1, 3, 2, 1, 1})
+	f.must(b.join("kafka/new/1"))
+	f.equal("made anew", numbersOf(b.lease(1000)), []int{2, 3})
+	for n := 2; n <= 3; n++ {
+		for i, step := range b.p.Steps()[:2] {
+			b.advance(b.fact(pizza(order, n), step, 10+i))
+		}
+	}
+	b.equal("on the way", b.steps(pizza(order, 2)), []string{"pizza 0", "crust 11", "sauce 11", "cheese 11"})
+	b.equal("progress", b.progress(order), []int{4, 3, 3, 2, 1, 1})
+	for i, c := range b.totals().Passed {
+		b.equal("total past "+c.Step, c.Count, b.progress(order)[i])
+	}
+	b.sound()
+	for n := 2; n <= 3; n++ {
+		for i, step := range b.p.Steps() {
+			b.advance(b.fact(pizza(order, n), step, 10+i))
+		}
+		p := b.pizza(pizza(order, n))
+		b.equal("status", p.Status, store.Complete)
+		b.equal("the body has every stage", string(p.Body), string(b.body(p.ID, "veggies")))
+	}
+	b.equal("steps", b.steps(pizza(order, 2)), []string{"pizza 0", "crust 11", "sauce 11", "cheese 11", "meat 14", "veggies 15"})
+	b.equal("stream", b.stream(order)[8:], []string{
+		"9 stage 2 cheese", "10 dispatched 3", "11 dispatched 4", "12 stage 4 sauce", "13 dead_letter 4",
+		"14 stage 2 crust", "15 stage 3 crust", "16 stage 2 meat", "17 stage 2 veggies", "18 complete 2",
+		"19 stage 3 sauce", "20 stage 3 cheese", "21 stage 3 meat", "22 stage 3 veggies", "23 complete 3",
+	})
+	b.equal("complete before", b.steps(pizza(order, 1)), []string{"pizza 0", "sauce 1", "cheese 2", "meat 3", "veggies 4"})
+	b.equal("progress", b.progress(order), []int{4, 3, 4, 3, 3, 3})
+	b.equal("status", b.order(order).Status(), store.Partial)
+	b.sound()
+}
+
+// A process with the old pipeline has been left behind and still has facts to
+// write, into orders that know the new stage, and into those that do not.
+func oldProcessWrites(f *fixture) {
+	known, unknown := f.place(2), f.place(2)
+	b := f.peer("b", soon, "crust", "sauce", "cheese", "meat")
+	f.must(b.join("kafka/new/1"))
+	b.advance(b.fact(pizza(known, 1), "crust", 1))
+	for _, id := range []string{known, unknown} {
+		f.bake(pizza(id, 1))
+		f.advance(f.fact(pizza(id, 2), "sauce", 1))
+	}
+	f.equal("complete is past every step", b.progress(known), []int{2, 1, 2, 1, 1})
+	f.equal("complete is past every step", b.progress(unknown), []int{2, 1, 2, 1, 1})
+	for _, p := range []*fixture{f, b} {
+		p.sound()
+		for i, c := range p.totals().Passed {
+			p.equal("past "+c.Step, c.Count, p.progress(known)[i]+p.progress(unknown)[i])
+		}
+	}
+	b.bake(pizza(unknown, 2))
+	b.equal("made under the new one", b.steps(pizza(unknown, 2)), []string{"pizza 0", "crust 1", "sauce 1", "cheese 3", "meat 4"})
+	b.equal("past crust", b.totals().Passed[1], store.StepCount{Step: "crust", Count: 3})
+	f.sound()
+	b.sound()
+}
+
+// Whatever processes with several pipelines write in turns, all of them agree
+// with the rows.
+func twoPipelines(f *fixture) {
+	outer := f.t.(*testing.T)
+	defer func() { f.t = outer }()
+	all := []*fixture{
+		f.peer("a", soon, stages...),
+		f.peer("b", soon, "crust", "sauce", "cheese", "meat"),
+		f.peer("c", soon, "meat", "sauce"),
+	}
+	rapid.Check(outer, func(t *rapid.T) {
+		orders := []string{f.place(2), f.place(1)}
+		for range rapid.IntRange(1, 12).Draw(t, "writes") {
+			p := all[rapid.IntRange(0, 2).Draw(t, "process")]
+			p.t = t
+			id := pizza(rapid.SampledFrom(orders).Draw(t, "order"), 1)
+			step := rapid.SampledFrom(p.p.Steps()).Draw(t, "step")
+			switch rapid.IntRange(0, 9).Draw(t, "what") {
+			case 0:
+				p.must(p.join("kafka/" + p.name + "/1"))
+			case 1:
+				p.bury(p.letter(id, "some", step, store.KindExhausted))
+			default:
+				p.advance(p.fact(id, step, rapid.IntRange(0, 50).Draw(t, "ms")))
+			}
+		}
+		judge := all[rapid.IntRange(0, 2).Draw(t, "judge")]
+		judge.t = t
+		judge.sound()
+		for _, p := range all {
+			p.t = t
+			for _, order := range orders {
+				done := p.order(order).Completed
+				if slices.ContainsFunc(p.progress(order), func(n int) bool { return n < done }) {
+					t.Fatalf("process %s: progress %v with %d complete", p.name, p.progress(order), done)
+				}
+			}
+		}
+	})
 }

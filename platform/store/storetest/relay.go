@@ -3,6 +3,7 @@ package storetest
 import (
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/pizzamill/pizzamill/platform/store"
 )
@@ -18,6 +19,7 @@ var relayTests = []test{
 	{"Relay/AnotherBus", anotherBus},
 	{"Relay/Watch", watchDispatch},
 	{"Relay/ThousandsOfOrders", manyOrders},
+	{"Relay/BusyOrderIsNotPassedOver", busyOrder},
 }
 
 func (f *fixture) lease(want int) []store.Chunk {
@@ -34,6 +36,14 @@ func (f *fixture) dispatch(want int) (numbers int) {
 		numbers += len(c.Numbers)
 	}
 	f.must(f.l.Dispatched(f.ctx(), chunks))
+	return numbers
+}
+
+// numbersOf are all numbers of chunks.
+func numbersOf(chunks []store.Chunk) (numbers []int) {
+	for _, c := range chunks {
+		numbers = append(numbers, c.Numbers...)
+	}
 	return numbers
 }
 
@@ -151,6 +161,10 @@ func sameBus(f *fixture) {
 	f.lease(1000)
 	f.restart(store.Options{}, f.p.Stages()...)
 	f.equal("dispatched", f.order(order).Dispatched, 256)
+	f.equal("leases of who may live run on", f.lease(1000), []store.Chunk(nil))
+	alone := f.process(f.bus())
+	alone.Alone = true
+	f.must(f.l.Start(f.ctx(), alone))
 	f.equal("leases of who was before are void", short(f.lease(1000), order), []string{"0: 257-300 to 300"})
 	f.sound()
 }
@@ -173,7 +187,7 @@ func anotherBus(f *fixture) {
 		}
 	}
 	before := f.order(order)
-	f.must(f.l.Start(f.ctx(), "bus 2"))
+	f.must(f.join("amqp//2"))
 	after := f.order(order)
 	before.Dispatched = 0
 	f.equal("only the cursor moved", after, before)
@@ -189,7 +203,7 @@ func anotherBus(f *fixture) {
 		f.sound()
 	}
 	f.equal("baked again", again, want)
-	f.must(f.l.Start(f.ctx(), "bus 2"))
+	f.must(f.join("amqp//2"))
 	f.equal("nothing more", f.lease(1000), []store.Chunk(nil))
 }
 
@@ -209,7 +223,7 @@ func watchDispatch(f *fixture) {
 	f.equal("window is full", fired(c), false)
 	f.advance(facts[0])
 	f.equal("window has room", fired(c), true)
-	f.must(f.l.Start(f.ctx(), "bus 2"))
+	f.must(f.join("amqp//2"))
 	f.equal("started again", fired(c), true)
 	stop()
 	f.place(1)
@@ -233,4 +247,36 @@ func manyOrders(f *fixture) {
 	}
 	f.equal("undispatched", f.totals().Undispatched, int64(0))
 	f.sound()
+}
+
+// Under load somebody always writes to a big order. A relay that took only what
+// nobody has locked would hardly ever get it.
+func busyOrder(f *fixture) {
+	order := f.place(300)
+	journal := f.peer("b", store.Options{}, f.p.Stages()...)
+	entered, release := journal.spy.hold(nil)
+	defer release()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		journal.advance(journal.fact(pizza(order, 1), "pizza", 1))
+	}()
+	<-entered
+	leased := make(chan []store.Chunk, 1)
+	go func() {
+		chunks, err := f.l.Lease(f.ctx(), 1000)
+		if err != nil {
+			f.t.Error(err)
+		}
+		leased <- chunks
+	}()
+	select {
+	case chunks := <-leased:
+		f.t.Errorf("leased %v while the order was locked", chunks)
+		leased <- chunks
+	case <-time.After(100 * time.Millisecond): // it waits, as it should
+	}
+	release()
+	<-done
+	f.equal("leased", short(<-leased, order), []string{"0: 1-256 to 256"})
 }

@@ -15,6 +15,7 @@ type spy struct {
 	mu     sync.Mutex
 	writes []sizes
 	before func(*store.Changes) error // called before each write, if set
+	opened func()                     // called after open orders were read, if set
 }
 
 // sizes are how many rows a commit wrote.
@@ -27,6 +28,17 @@ func (s *spy) Update(ctx context.Context, fn func(store.Tx) error) error {
 type spyTx struct {
 	store.Tx
 	spy *spy
+}
+
+func (t *spyTx) Open() ([]store.OrderRow, error) {
+	rows, err := t.Tx.Open()
+	t.spy.mu.Lock()
+	opened := t.spy.opened
+	t.spy.mu.Unlock()
+	if opened != nil {
+		opened()
+	}
+	return rows, err
 }
 
 func (t *spyTx) Write(c *store.Changes) error {
@@ -57,6 +69,12 @@ func (s *spy) setBefore(fn func(*store.Changes) error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.before = fn
+}
+
+func (s *spy) setOpened(fn func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.opened = fn
 }
 
 // hold makes the next commit wait: entered is closed once it does, and release

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -18,17 +19,20 @@ import (
 	"github.com/pizzamill/pizzamill/platform/store"
 )
 
-// Open opens a test's database. It is called again after the driver was closed,
-// and then finds what was written.
+// Open opens a test's database. Called again, also while it is open, it opens
+// the same one, as another process would: see Shared.
 type Open func(t *testing.T) store.Driver
 
 // Run runs the suite. newDatabase returns how to open a database that is empty.
 func Run(t *testing.T, newDatabase func(t *testing.T) Open) {
-	for _, group := range [][]test{orderTests, factTests, pipelineTests, letterTests, relayTests, commitTests, readTests, modelTests} {
+	for _, group := range [][]test{
+		orderTests, factTests, pipelineTests, letterTests, relayTests, busTests, processTests, commitTests, readTests, modelTests,
+	} {
 		for _, test := range group {
 			t.Run(test.name, func(t *testing.T) {
 				open := newDatabase(t)
-				f := &fixture{t: t, open: func() store.Driver { return open(t) }, clock: time.Date(2026, 11, 23, 10, 0, 0, 0, time.UTC)}
+				clock := time.Date(2026, 11, 23, 10, 0, 0, 0, time.UTC)
+				f := &fixture{t: t, name: "a", open: func() store.Driver { return open(t) }, clock: clock}
 				t.Cleanup(f.close)
 				f.start(store.Options{}, "sauce", "cheese", "meat")
 				test.run(f)
@@ -55,16 +59,36 @@ type reporter interface {
 // fixture is a ledger of a test, with what looks into it.
 type fixture struct {
 	t     reporter
+	name  string // of the process
 	open  func() store.Driver
 	spy   *spy
 	l     *store.Ledger
 	p     event.Pipeline
 	clock time.Time // of order IDs; only the ledger's writer reads it while a call runs
 	o     store.Options
+	peers []*fixture
 }
 
-// start opens the ledger on a pipeline and a bus of this process.
+// start opens the ledger on a pipeline, whose bus has its stages as prefix.
 func (f *fixture) start(o store.Options, stages ...string) {
+	f.t.Helper()
+	f.openLedger(o, stages...)
+	f.must(f.join(f.bus()))
+}
+
+// peer is another process with the ledger open. It has not started on a bus.
+func (f *fixture) peer(name string, o store.Options, stages ...string) *fixture {
+	f.t.Helper()
+	p := &fixture{t: f.t, name: name, open: f.open, clock: f.clock}
+	p.openLedger(o, stages...)
+	f.peers = append(f.peers, p)
+	return p
+}
+
+// join starts on a bus.
+func (f *fixture) join(bus string) error { return f.l.Start(f.ctx(), f.process(bus)) }
+
+func (f *fixture) openLedger(o store.Options, stages ...string) {
 	f.t.Helper()
 	var err error
 	f.p, err = event.NewPipeline(stages...)
@@ -77,10 +101,23 @@ func (f *fixture) start(o store.Options, stages ...string) {
 	}
 	f.o = o
 	f.l = store.New(f.spy, o)
-	f.must(f.l.Start(f.ctx(), "bus 1"))
+}
+
+// bus is the identity of the bus that the fixture is on.
+func (f *fixture) bus() string { return "kafka/" + strings.Join(f.p.Stages(), "+") + "/1" }
+
+// process is this process on a bus, whose identity begins with its driver and
+// its prefix. It holds no lock.
+func (f *fixture) process(bus string) store.Process {
+	parts := strings.Split(bus, "/")
+	return store.Process{ID: f.name, Name: "process " + f.name, Bus: bus, Driver: parts[0], Prefix: parts[1]}
 }
 
 func (f *fixture) close() {
+	for _, p := range f.peers {
+		p.close()
+	}
+	f.peers = nil
 	if f.l == nil {
 		return
 	}
