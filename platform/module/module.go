@@ -12,6 +12,7 @@ import (
 	"github.com/pizzamill/pizzamill/platform/bus"
 	"github.com/pizzamill/pizzamill/platform/config"
 	"github.com/pizzamill/pizzamill/platform/event"
+	"github.com/pizzamill/pizzamill/platform/idempotency"
 	"github.com/pizzamill/pizzamill/platform/store"
 	"github.com/pizzamill/pizzamill/platform/telemetry"
 )
@@ -46,6 +47,8 @@ type Env struct {
 	Ledger   *store.Ledger  // nil if no module of this process has Ledger set
 	Main     *http.ServeMux // nil if no module of this process has Main set
 	Admin    *http.ServeMux
+	// Records returns where a stage keeps the events that it has processed.
+	Records func(stage string) idempotency.Records
 
 	// Source runs fn until shutdown begins: what brings new work onto the bus.
 	// It is stopped first. An error from fn before that ends the process.
