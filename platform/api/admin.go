@@ -1,12 +1,14 @@
 package api
 
 import (
+	"context"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"maps"
 	"net/http"
 	"slices"
+	"time"
 	"unicode/utf8"
 
 	"github.com/pizzamill/pizzamill/platform/bus"
@@ -104,8 +106,21 @@ func (s *server) getLag(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-func (s *server) getTopology(w http.ResponseWriter, _ *http.Request) error {
-	b, err := json.Marshal(s.Topology)
+// topologyTimeout bounds how long the bus is asked who consumes.
+const topologyTimeout = 2 * time.Second
+
+// getTopology answers with what the whole line runs, in whatever process, and
+// with what this one does where the bus cannot be asked.
+func (s *server) getTopology(w http.ResponseWriter, r *http.Request) error {
+	ctx, cancel := context.WithTimeout(r.Context(), topologyTimeout)
+	defer cancel()
+	t := s.Topology
+	if groups, err := s.Bus.Groups(ctx); err != nil {
+		s.Log.Warn("the bus cannot be asked who consumes: telling what runs in this process", "error", err)
+	} else {
+		t = t.Live(groups)
+	}
+	b, err := json.Marshal(t)
 	if err != nil {
 		panic("api: marshal topology: " + err.Error())
 	}

@@ -5,20 +5,37 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/pizzamill/pizzamill/platform/bus"
 	"github.com/pizzamill/pizzamill/platform/store"
+	"github.com/pizzamill/pizzamill/platform/topology"
 )
 
 // fakeBus answers what the admin calls ask a bus.
 type fakeBus struct {
 	bus.Bus
-	err error
+	err  error
+	hang bool // Groups answers when its context ends
+}
+
+func (b *fakeBus) Groups(ctx context.Context) ([]bus.Group, error) {
+	if b.hang {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
+	return []bus.Group{
+		{Subscription: bus.Subscription{Topic: "pizza", Group: "sauce"}, Name: "pizzamill.sauce", Exists: true, Consumers: 2},
+		{Subscription: bus.Subscription{Topic: "pizza", Group: "journal"}, Name: "pizzamill.journal.pizza", Exists: true, Consumers: 1},
+		{Subscription: bus.Subscription{Topic: "pizza-with-sauce", Group: "journal"}, Name: "pizzamill.journal.pizza-with-sauce", Exists: true},
+		{Subscription: bus.Subscription{Topic: "pizza-with-sauce", Group: "basil"}, Name: "pizzamill.basil", Exists: true, Consumers: 1},
+	}, b.err
 }
 
 func (b *fakeBus) Lag(context.Context) ([]bus.Lag, error) {
@@ -34,7 +51,15 @@ func (b *fakeBus) Check(context.Context) error { return b.err }
 func newAdmin(t *testing.T, b *fakeBus, change func(*Deps, *http.ServeMux)) *line {
 	return newLine(t, func(s *server) {
 		s.Bus = b
-		s.Topology = map[string]any{"bus": "gochannel"}
+		s.Topology = topology.Topology{
+			Bus: "kafka", Stages: []string{"sauce", "basil"}, Topics: []string{"pizza"},
+			Modules: []topology.Module{
+				{Name: "sauce", Consumes: []string{"pizza"}, Produces: []string{"pizza-with-sauce"}},
+				{Name: "basil", Consumes: []string{"pizza-with-sauce"}, Produces: []string{}, External: true},
+				{Name: "journal", Consumes: []string{"pizza", "pizza-with-sauce"}, Produces: []string{}, Running: true},
+				{Name: "ui", Consumes: []string{}, Produces: []string{}, Running: true},
+			},
+		}
 		s.Metrics = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "metrics\n") })
 	}, func(mux *http.ServeMux, s *server) {
 		if change != nil {
@@ -92,6 +117,58 @@ func TestAdminReady(t *testing.T) {
 	}
 }
 
+// running returns the names of the modules that GET /api/topology says run.
+func running(t *testing.T, l *line) string {
+	t.Helper()
+	a := l.get("/api/topology")
+	var got topology.Topology
+	if err := json.Unmarshal([]byte(a.body), &got); a.StatusCode != 200 || err != nil {
+		t.Fatalf("%d %s: %v", a.StatusCode, a.body, err)
+	}
+	var names []string
+	for _, m := range got.Modules {
+		if m.Running {
+			names = append(names, m.Name)
+		}
+	}
+	return strings.Join(names, " ")
+}
+
+// A module runs where each of its topics has a live consumer, in any process
+// and run by anybody. Where the broker does not say, it is this process that
+// counts, and the answer comes in time all the same.
+func TestTopologyTellsWhatTheBusSees(t *testing.T) {
+	b := new(fakeBus)
+	l := newAdmin(t, b, nil)
+	if got, want := running(t, l), "sauce basil ui"; got != want {
+		t.Errorf("running are %q, want %q", got, want)
+	}
+	b.err = errors.New("no broker")
+	if got, want := running(t, l), "journal ui"; got != want {
+		t.Errorf("without a broker running are %q, want %q", got, want)
+	}
+}
+
+// A broker that hangs does not hold up the answer for long.
+func TestTopologyComesInTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		mux := http.NewServeMux()
+		Admin(mux, Deps{
+			Bus: &fakeBus{hang: true}, Metrics: http.NotFoundHandler(), Log: slog.New(slog.DiscardHandler),
+			Topology: topology.Topology{Modules: []topology.Module{{Name: "ui", Running: true}}},
+		})
+		begin := time.Now()
+		rec := httptest.NewRecorder()
+		mux.ServeHTTP(rec, httptest.NewRequest("GET", "/api/topology", nil))
+		if rec.Code != 200 || !strings.Contains(rec.Body.String(), `"name":"ui","consumes":null,"produces":null,"running":true`) {
+			t.Errorf("%d %s", rec.Code, rec.Body)
+		}
+		if took := time.Since(begin); took > topologyTimeout {
+			t.Errorf("that took %s", took)
+		}
+	})
+}
+
 func TestAdminFrontPage(t *testing.T) {
 	var list struct{ Name, Version string }
 	a := newAdmin(t, new(fakeBus), nil).get("/")
@@ -118,7 +195,7 @@ func TestAdminFrontPage(t *testing.T) {
 // A process of stages has no ledger, and no calls that need it.
 func TestAdminWithoutALedger(t *testing.T) {
 	mux := http.NewServeMux()
-	Admin(mux, Deps{Bus: new(fakeBus), Taking: func() error { return nil }, Metrics: http.NotFoundHandler()})
+	Admin(mux, Deps{Bus: new(fakeBus), Taking: func() error { return nil }, Ready: func() error { return nil }, Metrics: http.NotFoundHandler()})
 	for path, want := range map[string]int{"/readyz": 200, "/api/lag": 200, "/api/dead-letters": 404} {
 		rec := httptest.NewRecorder()
 		mux.ServeHTTP(rec, httptest.NewRequest("GET", path, nil))

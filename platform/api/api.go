@@ -18,6 +18,7 @@ import (
 	"github.com/pizzamill/pizzamill/platform/bus"
 	"github.com/pizzamill/pizzamill/platform/httpserver"
 	"github.com/pizzamill/pizzamill/platform/store"
+	"github.com/pizzamill/pizzamill/platform/topology"
 )
 
 // requestTimeout bounds every request but event streams and the classic GET,
@@ -35,8 +36,12 @@ type Deps struct {
 	MaxPizzas int
 	// Taking returns nil while orders are taken, and an error during shutdown.
 	Taking func() error
-	// Topology is encoded as JSON for GET /api/topology.
-	Topology any
+	// Ready returns nil once the process has started everything and is on the
+	// ledger's bus, else what it waits for.
+	Ready func() error
+	// Topology answers GET /api/topology. What it says of running modules holds
+	// for this process, and where the bus cannot be asked.
+	Topology topology.Topology
 	// Metrics answers GET /metrics.
 	Metrics http.Handler
 	Log     *slog.Logger

@@ -84,13 +84,13 @@ func newLine(t *testing.T, change func(*server), mount func(*http.ServeMux, *ser
 		Pipeline: pipeline, Log: log,
 		Now: func() time.Time { return start }, Random: strings.NewReader(strings.Repeat("pizzamill", 99)),
 	})
-	if err := ledger.Start(t.Context(), "test"); err != nil {
+	if err := ledger.Start(t.Context(), store.Process{ID: "p", Bus: "test", Alone: true}); err != nil {
 		t.Fatal(err)
 	}
 	l := &line{
 		t: t, db: db, steps: pipeline.Steps(), served: make(chan error, 1),
 		server: &server{
-			Deps: Deps{Ledger: ledger, MaxPizzas: 1000, Taking: func() error { return nil }, Log: log},
+			Deps: Deps{Ledger: ledger, MaxPizzas: 1000, Taking: func() error { return nil }, Ready: func() error { return nil }, Log: log},
 			pace: defaultPace,
 		},
 	}

@@ -35,7 +35,7 @@ func (s *server) mainReady(w http.ResponseWriter, r *http.Request) error {
 
 // adminReady says whether everything that this process needs is there.
 func (s *server) adminReady(w http.ResponseWriter, r *http.Request) error {
-	if err := s.Taking(); err != nil {
+	if err := s.Ready(); err != nil {
 		return refuse(http.StatusServiceUnavailable, err.Error())
 	}
 	needs := []need{{"the bus", s.Bus.Check}}

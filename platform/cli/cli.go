@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"os"
 	"os/signal"
@@ -17,8 +18,11 @@ import (
 	"golang.org/x/term"
 
 	"github.com/pizzamill/pizzamill/platform/app"
+	"github.com/pizzamill/pizzamill/platform/bus"
 	"github.com/pizzamill/pizzamill/platform/config"
+	"github.com/pizzamill/pizzamill/platform/event"
 	"github.com/pizzamill/pizzamill/platform/module"
+	"github.com/pizzamill/pizzamill/platform/store"
 )
 
 // Exit codes. An error that knows its own has a method ExitCode() int, in
@@ -26,6 +30,7 @@ import (
 const (
 	exitFailure     = 1
 	exitUsage       = 2
+	exitConfig      = 3
 	exitUnreachable = 4
 	exitPartial     = 5
 	exitInterrupted = 130
@@ -39,26 +44,38 @@ func Main(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io
 	ctx, stop := untilSignal(ctx)
 	defer stop()
 	p := &program{
-		modules:   mods,
-		in:        stdin,
-		out:       stdout,
-		err:       stderr,
-		env:       os.Environ(),
-		serve:     app.Run,
-		terminal:  isTerminal(stderr),
-		width:     terminalWidth(stderr),
-		transport: http.DefaultTransport,
+		modules: mods,
+		in:      stdin,
+		out:     stdout,
+		err:     stderr,
+		env:     os.Environ(),
+		serve:   app.Run,
+		openBus: app.OpenBus,
+		openLedger: func(ctx context.Context, c config.Config, pipeline event.Pipeline, log *slog.Logger) (ledger, func(), error) {
+			return app.OpenLedgerReader(ctx, c, pipeline, log)
+		},
+		queueArguments: app.QueueArguments,
+		askPostgres:    askPostgres,
+		terminal:       isTerminal(stderr),
+		width:          terminalWidth(stderr),
+		transport:      http.DefaultTransport,
 	}
 	return p.run(ctx, args)
 }
 
 // program is one run of the command line. Its fields are what tests replace.
 type program struct {
-	modules   []module.Module
-	in        io.Reader
-	out, err  io.Writer
-	env       []string
-	serve     func(context.Context, app.Options) error
+	modules  []module.Module
+	in       io.Reader
+	out, err io.Writer
+	env      []string
+	serve    func(context.Context, app.Options) error
+	// What the commands open that look at a line from outside.
+	openBus        func(config.Config, *slog.Logger) (bus.Bus, error)
+	openLedger     func(context.Context, config.Config, event.Pipeline, *slog.Logger) (_ ledger, closeAll func(), _ error)
+	queueArguments func(config.Config) map[string]any
+	askPostgres    func(ctx context.Context, key, dsn string) (database, error)
+
 	terminal  bool       // err is one
 	width     func() int // of that terminal in columns, 0 if nothing can be drawn on it
 	transport http.RoundTripper
@@ -81,9 +98,13 @@ func (p *program) run(ctx context.Context, args []string) int {
 func (p *program) report(cmd *cobra.Command, err error) int {
 	code := exitFailure
 	var coded interface{ ExitCode() int }
+	var conflict *bus.ConflictError
+	var pipeline *store.PipelineError
 	switch {
 	case errors.As(err, &coded):
 		code = coded.ExitCode()
+	case errors.As(err, &conflict), errors.As(err, &pipeline):
+		code = exitConfig // it does not fit what is there, and waiting does not help
 	case !p.started:
 		code = exitUsage
 	}
@@ -103,6 +124,12 @@ func (p *program) load(flags map[string]string) (config.Loaded, error) {
 		known.Modules = append(known.Modules, m.Name)
 		if m.Stage {
 			known.Stages = append(known.Stages, m.Name)
+		}
+		if m.Ledger {
+			known.Ledger = append(known.Ledger, m.Name)
+		}
+		if m.Ledger && m.Consumes != nil {
+			known.Writers = append(known.Writers, m.Name)
 		}
 	}
 	return config.Load(config.Source{File: p.configFile, Env: p.env, Flags: flags, Known: known})

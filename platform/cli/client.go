@@ -30,32 +30,62 @@ const (
 
 // client calls a running pizzamill.
 type client struct {
-	base *url.URL
-	http *http.Client
+	base  *url.URL
+	token string // of the admin listener, "" for none
+	http  *http.Client
 }
 
 // client returns the client of the listener at server or, if that is "", of
 // the one that the configuration names. flag is what sets server.
-func (p *program) client(server, flag string, listen func(config.Config) string) (*client, error) {
+func (p *program) client(server, flag string, listen func(config.Loaded) string) (*client, error) {
 	if server == "" {
 		loaded, err := p.load(nil)
 		if err != nil {
 			return nil, err
 		}
-		host, port, err := net.SplitHostPort(listen(loaded.Config))
-		if err != nil {
-			return nil, fmt.Errorf("address of the listener: %w", err)
-		}
-		if port == "0" {
-			return nil, usagef("the configured listener %s takes a free port: say which with %s URL", listen(loaded.Config), flag)
-		}
-		server = "http://" + net.JoinHostPort(httpserver.Reachable(host), port)
+		return p.clientOf(listen(loaded), flag)
 	}
 	base, err := url.Parse(server)
 	if err != nil || base.Scheme != "http" && base.Scheme != "https" || base.Host == "" || base.RawQuery != "" || base.Fragment != "" {
 		return nil, usagef("%s %q: want a URL such as http://127.0.0.1:8080", flag, server)
 	}
 	return &client{base: base, http: &http.Client{Transport: p.transport}}, nil
+}
+
+// clientOf returns the client of the listener at a configured address.
+func (p *program) clientOf(listen, flag string) (*client, error) {
+	host, port, err := net.SplitHostPort(listen)
+	if err != nil {
+		return nil, fmt.Errorf("address of the listener: %w", err)
+	}
+	if port == "0" {
+		return nil, usagef("the configured listener %s takes a free port: say which with %s URL", listen, flag)
+	}
+	return p.client("http://"+net.JoinHostPort(httpserver.Reachable(host), port), flag, nil)
+}
+
+// adminClient returns the client of an admin listener, with the configured
+// token. Any process of a line answers for all of it: unless somebody said where
+// the listener is, it is looked for at the default.
+func (p *program) adminClient(server string) (*client, error) {
+	loaded, err := p.load(nil)
+	if err != nil {
+		return nil, err
+	}
+	listen := loaded.Admin.Listen
+	if !loaded.IsSet("admin.listen") {
+		listen = config.Default().Admin.Listen
+	}
+	var c *client
+	if server != "" {
+		c, err = p.client(server, "--admin", nil)
+	} else {
+		c, err = p.clientOf(listen, "--admin")
+	}
+	if err == nil {
+		c.token = loaded.Admin.Token
+	}
+	return c, err
 }
 
 // url returns the address of a path, whether the base ends in a slash or not.
@@ -117,6 +147,9 @@ func (c *client) send(ctx context.Context, method, address string, header http.H
 	for name, values := range header {
 		req.Header[name] = values
 	}
+	if c.token != "" {
+		req.Header.Set("Authorization", "Bearer "+c.token)
+	}
 	req.Header.Set("User-Agent", "pizzamill/"+version.String())
 	res, err := c.http.Do(req)
 	if err != nil {
@@ -173,6 +206,10 @@ func pause(ctx context.Context, d time.Duration) error {
 	}
 }
 
+func adminFlag(c *cobra.Command) *string {
+	return c.Flags().String("admin", "", "`URL` of the admin listener (default that of the configuration)")
+}
+
 func (p *program) healthcheckCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "healthcheck",
@@ -184,9 +221,9 @@ one line and exits with 0 if so, with 1 if not, with 4 if nobody answers.`,
 		Args:              cobra.NoArgs,
 		ValidArgsFunction: cobra.NoFileCompletions,
 	}
-	admin := c.Flags().String("admin", "", "`URL` of the admin listener (default that of the configuration)")
+	admin := adminFlag(c)
 	c.RunE = interruptible(func(cmd *cobra.Command, _ []string) error {
-		client, err := p.client(*admin, "--admin", func(c config.Config) string { return c.Admin.Listen })
+		client, err := p.client(*admin, "--admin", func(l config.Loaded) string { return l.Admin.Listen })
 		if err != nil {
 			return err
 		}

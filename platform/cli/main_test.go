@@ -48,13 +48,14 @@ func stageModule(name string) module.Module {
 var testModules = []module.Module{
 	{
 		Name:     "pizza",
+		Ledger:   true,
 		Consumes: func(p event.Pipeline) []string { return []string{p.Last()} },
 		Produces: func(p event.Pipeline) []string { return []string{p.First()} },
 	},
 	stageModule("sauce"), stageModule("cheese"), stageModule("meat"), stageModule("veggies"), stageModule("crust"),
-	{Name: "journal", Consumes: func(p event.Pipeline) []string { return p.Topics() }},
-	{Name: "deadletter", Consumes: func(event.Pipeline) []string { return []string{event.TopicDeadLetters} }},
-	{Name: "ui"},
+	{Name: "journal", Ledger: true, Consumes: func(p event.Pipeline) []string { return p.Topics() }},
+	{Name: "deadletter", Ledger: true, Consumes: func(event.Pipeline) []string { return []string{event.TopicDeadLetters} }},
+	{Name: "ui", Ledger: true},
 }
 
 // run is one run of the command line in a test.

@@ -117,7 +117,7 @@ func serverFlag(c *cobra.Command) *string {
 	return c.Flags().String("server", "", "`URL` of a running pizzamill (default the main listener of the configuration)")
 }
 
-func mainListener(c config.Config) string { return c.HTTP.Listen }
+func mainListener(l config.Loaded) string { return l.HTTP.Listen }
 
 // place orders the pizzas. One key for all attempts makes them one order, so
 // it may be tried again whatever became of the one before.

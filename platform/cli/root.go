@@ -32,7 +32,8 @@ be reached, 5 partial success, 130 interrupted.`
 	root.Example = `  pizzamill                        run everything, stop with Ctrl-C
   pizzamill order 12 --watch       order 12 pizzas and wait for them
   pizzamill config default         every key of the configuration
-  pizzamill topology -o mermaid    a drawing of who consumes what`
+  pizzamill topology -o mermaid    a drawing of who consumes what
+  pizzamill doctor                 check everything that a line stands on`
 	root.Args = noSuchCommand
 	root.Version = version.String()
 	root.SetVersionTemplate(versionLine() + "\n")
@@ -46,8 +47,8 @@ be reached, 5 partial success, 130 interrupted.`
 	root.PersistentPreRun = func(*cobra.Command, []string) { p.started = true }
 
 	serve := p.serveCommand()
-	root.AddCommand(serve, p.topologyCommand(), p.orderCommand(), p.journalCommand(),
-		p.configCommand(), p.healthcheckCommand(), p.versionCommand())
+	root.AddCommand(serve, p.topologyCommand(), p.orderCommand(), p.journalCommand(), p.lagCommand(),
+		p.configCommand(), p.doctorCommand(), p.healthcheckCommand(), p.versionCommand())
 	root.SetHelpCommand(helpCommand())
 	root.InitDefaultCompletionCmd()
 	for _, c := range root.Commands() {

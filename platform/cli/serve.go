@@ -9,9 +9,7 @@ import (
 
 	"github.com/pizzamill/pizzamill/platform/app"
 	"github.com/pizzamill/pizzamill/platform/config"
-	"github.com/pizzamill/pizzamill/platform/event"
 	"github.com/pizzamill/pizzamill/platform/telemetry"
-	"github.com/pizzamill/pizzamill/platform/topology"
 	"github.com/pizzamill/pizzamill/platform/version"
 )
 
@@ -21,12 +19,22 @@ func (p *program) serveCommand() *cobra.Command {
 		Short: "Run the modules until a signal (what pizzamill does without a command)",
 		Long: `Runs the modules of this process and prints where they can be reached. On
 SIGINT or SIGTERM it takes no more orders, finishes what is in hand and exits
-with 0; a second signal ends it at once, with 130.
+with 0; a second signal ends it at once, with 130. It waits for a broker or a
+database that is away, and says so.
 
 A flag wins over the environment, that over the file, that over the default.`,
 		Example: `  pizzamill serve --listen :8080
   pizzamill serve --config pizza.toml
-  PIZZAMILL_PIPELINE_STAGES=crust,sauce,cheese pizzamill serve`,
+  PIZZAMILL_PIPELINE_STAGES=crust,sauce,cheese pizzamill serve
+
+Split over three processes, with Kafka between them (or RabbitMQ: --bus amqp):
+  pizzamill serve --modules pizza,journal,deadletter,ui --bus kafka
+  pizzamill serve --modules sauce,cheese --bus kafka
+  pizzamill serve --modules meat,veggies --bus kafka
+
+With PostgreSQL every module can have a process of its own, or several:
+  export PIZZAMILL_STORE_DRIVER=postgres PIZZAMILL_STORE_DSN=postgres://…
+  pizzamill serve --modules journal --bus kafka --admin-listen 127.0.0.1:0`,
 		Args:              cobra.NoArgs,
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -57,39 +65,6 @@ func givenFlags(c *cobra.Command) map[string]string {
 		}
 	}
 	return given
-}
-
-func (p *program) topologyCommand() *cobra.Command {
-	c := &cobra.Command{
-		Use:   "topology",
-		Short: "Show which module consumes and produces which topic",
-		Example: `  pizzamill topology
-  pizzamill topology -o json
-  PIZZAMILL_PIPELINE_STAGES=sauce,crust pizzamill topology -o mermaid`,
-		Args:              cobra.NoArgs,
-		ValidArgsFunction: cobra.NoFileCompletions,
-	}
-	output := outputFlag(c, "text", "mermaid", "json")
-	c.RunE = func(*cobra.Command, []string) error {
-		loaded, err := p.load(nil)
-		if err != nil {
-			return err
-		}
-		pipeline, err := event.NewPipeline(loaded.Pipeline.Stages...)
-		if err != nil {
-			return fmt.Errorf("pipeline: %w", err)
-		}
-		t := topology.Build(pipeline, loaded.Bus.Driver, p.modules, loaded.Selects)
-		switch output.value {
-		case "json":
-			return t.WriteJSON(p.out)
-		case "mermaid":
-			return t.WriteMermaid(p.out)
-		default:
-			return t.WriteText(p.out)
-		}
-	}
-	return c
 }
 
 func (p *program) configCommand() *cobra.Command {

@@ -1,10 +1,13 @@
 package config
 
 import (
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
 	"net/netip"
+	"net/url"
+	"os"
 	"regexp"
 	"slices"
 	"strconv"
@@ -18,43 +21,107 @@ import (
 type Names struct {
 	Modules []string // all, the stages included
 	Stages  []string
+	// Ledger are those that use the ledger.
+	Ledger []string
+	// Writers are those of Ledger that consume topics: where a file holds the
+	// ledger, no process has one of them without the others.
+	Writers []string
 }
 
 func isRange(err error) bool { return errors.Is(err, strconv.ErrRange) }
 
-func checkModules(items []string, known Names) []flaw {
+// checkStages leaves it to the rules whether a stage exists: those that someone
+// else runs need not.
+func checkStages(items []string, _ Names) []flaw {
 	if len(items) == 0 {
-		return []flaw{{-1, "the list is empty: want all, or names of modules"}}
+		return []flaw{{-1, "the list is empty: a pipeline needs at least one stage"}}
 	}
-	if known.Modules == nil {
-		return nil
-	}
+	return checkExternal(items, Names{})
+}
+
+func checkExternal(items []string, _ Names) []flaw {
 	var flaws []flaw
-	valid := append([]string{allModules}, known.Modules...)
-	for i, m := range items {
-		if !slices.Contains(valid, m) {
-			flaws = append(flaws, flaw{i, fmt.Sprintf("unknown module %q%s valid are: %s", m, nearMiss(m, valid), strings.Join(valid, ", "))})
+	for i, s := range items {
+		if err := event.CheckStageName(s); err != nil {
+			flaws = append(flaws, flaw{i, err.Error()})
+		} else if slices.Contains(items[:i], s) {
+			flaws = append(flaws, flaw{i, fmt.Sprintf("stage %q is listed twice", s)})
 		}
 	}
 	return flaws
 }
 
-func checkStages(items []string, known Names) []flaw {
+func checkBrokers(items []string, _ Names) []flaw {
 	if len(items) == 0 {
-		return []flaw{{-1, "the list is empty: a pipeline needs at least one stage"}}
+		return []flaw{{-1, "the list is empty: want at least one broker, such as 127.0.0.1:9092"}}
 	}
 	var flaws []flaw
 	for i, s := range items {
-		switch {
-		case known.Stages != nil && !slices.Contains(known.Stages, s):
-			flaws = append(flaws, flaw{i, fmt.Sprintf("unknown stage %q%s this build has: %s", s, nearMiss(s, known.Stages), strings.Join(known.Stages, ", "))})
-		case event.CheckStageName(s) != nil:
-			flaws = append(flaws, flaw{i, event.CheckStageName(s).Error()})
-		case slices.Contains(items[:i], s):
-			flaws = append(flaws, flaw{i, fmt.Sprintf("stage %q is listed twice", s)})
+		host, port, err := net.SplitHostPort(s)
+		n, portErr := strconv.ParseUint(port, 10, 16)
+		if err != nil || host == "" || strings.ContainsAny(host, " /@") || portErr != nil || n == 0 {
+			flaws = append(flaws, flaw{i, fmt.Sprintf("%q is no broker: want host:port, such as 127.0.0.1:9092", s)})
 		}
 	}
 	return flaws
+}
+
+// checkPassword takes any but what stands for one in printed configuration.
+func checkPassword(s string) error {
+	if s == redacted {
+		return errors.New("this is what stands for the password in printed configuration, not the password")
+	}
+	return nil
+}
+
+// The checks of addresses with a password never say what the address is, and
+// pass on no error of a parser, which would.
+
+func checkAMQP(s string) error {
+	if u, err := url.Parse(s); err != nil || u.Scheme != "amqp" && u.Scheme != "amqps" || !hasHost(u) {
+		return errors.New("the URL is malformed: want amqp(s)://user:password@host:port/vhost, with %2F for a slash in a part of it (its value is not shown)")
+	}
+	return nil
+}
+
+func checkManagement(s string) error {
+	if u, err := url.Parse(s); s != "" && (err != nil || u.Scheme != "http" && u.Scheme != "https" || !hasHost(u)) {
+		return errors.New("the URL is malformed: want http(s)://user:password@host:15672 (its value is not shown)")
+	}
+	return nil
+}
+
+// hasHost reports whether a URL names a host, and a port that can be one if any.
+func hasHost(u *url.URL) bool {
+	if u.Hostname() == "" || strings.ContainsAny(u.Hostname(), " ") {
+		return false
+	}
+	if u.Port() == "" {
+		return !strings.HasSuffix(u.Host, ":")
+	}
+	n, err := strconv.ParseUint(u.Port(), 10, 16)
+	return err == nil && n > 0
+}
+
+// keyValueDSN matches the other form of a connection string: host=… user=….
+var keyValueDSN = regexp.MustCompile(`^\s*[a-z_]+\s*=`)
+
+// sslModes are what PostgreSQL knows.
+var sslModes = []string{"disable", "allow", "prefer", "require", "verify-ca", "verify-full"}
+
+var sslMode = regexp.MustCompile(`[?& ]sslmode=([^& ]*)`)
+
+func checkDSN(s string) error {
+	if m := sslMode.FindStringSubmatch(" " + s); m != nil && !slices.Contains(sslModes, m[1]) {
+		return fmt.Errorf("the connection string has an unknown sslmode: want one of %s (its value is not shown)", strings.Join(sslModes, ", "))
+	}
+	u, err := url.Parse(s)
+	switch {
+	case s == "" || keyValueDSN.MatchString(s):
+	case err != nil || u.Scheme != "postgres" && u.Scheme != "postgresql" || u.Opaque != "" || strings.Contains(u.Path, "@"):
+		return errors.New("the connection string is malformed: want postgres://user:password@host:5432/database, or host=… user=… (its value is not shown)")
+	}
+	return nil
 }
 
 // prefixForm is what Kafka allows in the name of a topic; a prefix leaves room
@@ -109,4 +176,16 @@ func isLoopback(addr string) bool {
 	}
 	ip, err := netip.ParseAddr(host)
 	return err == nil && ip.Unmap().IsLoopback()
+}
+
+// checkCertificates wants a readable file with at least one certificate.
+func checkCertificates(path string) error {
+	pem, err := os.ReadFile(path)
+	if err != nil {
+		return fmt.Errorf("cannot be read: %w", cause(err))
+	}
+	if !x509.NewCertPool().AppendCertsFromPEM(pem) {
+		return errors.New("has no certificate in PEM form")
+	}
+	return nil
 }

@@ -187,6 +187,8 @@ func (f *file) assign(k key, n *unstable.Node, at, value int) {
 		}
 	case k.kind == integerKind && n.Kind == unstable.Integer:
 		items = []string{decimal(string(n.Data))}
+	case k.kind == booleanKind && n.Kind == unstable.Bool:
+		items = []string{string(n.Data)}
 	case (k.kind == textKind || k.kind == durationKind) && n.Kind == unstable.String:
 		items = []string{string(n.Data)}
 	default:
@@ -196,6 +198,9 @@ func (f *file) assign(k key, n *unstable.Node, at, value int) {
 	}
 	for _, flaw := range f.set(k, items, f.place(at)) {
 		f.report(places[flaw.item], "%s: %s", k, flaw.text)
+	}
+	if lists := f.lists[k.String()]; len(lists) > 0 {
+		lists[len(lists)-1].places = places
 	}
 	f.bad[k.String()] = f.bad[k.String()] || wrong
 }

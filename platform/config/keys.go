@@ -7,11 +7,27 @@ import (
 
 // What this build can be configured to.
 var (
-	busDrivers   = []string{"gochannel"}
-	storeDrivers = []string{"sqlite"}
+	busDrivers         = []string{gochannel, kafka, amqp}
+	storeDrivers       = []string{sqlite, postgres}
+	idempotencyDrivers = []string{auto, memory, postgres}
+	saslMechanisms     = []string{"PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"}
 )
 
-const allModules = "all"
+// defaultAMQP is where RabbitMQ is after it was installed, with the user that it
+// lets in from the same machine only.
+const defaultAMQP = "amqp://guest:guest@127.0.0.1:5672/" //nolint:gosec // a default that everybody knows
+
+// Words that are values.
+const (
+	allModules = "all"
+	auto       = "auto"
+	gochannel  = "gochannel"
+	kafka      = "kafka"
+	amqp       = "amqp"
+	sqlite     = "sqlite"
+	postgres   = "postgres"
+	memory     = "memory"
+)
 
 // key is one row of the table: everything there is to know about a key.
 type key struct {
@@ -49,29 +65,99 @@ var keys = []key{
 		value: list(func(c *Config) *[]string { return &c.Pipeline.Stages }, checkStages),
 	},
 	{
-		section: "pipeline", name: "max_pizzas_per_order", def: "100000",
-		why:   "The largest count an order may ask for, so that one request cannot fill the disk.",
-		value: integer(func(c *Config) *int { return &c.Pipeline.MaxPizzasPerOrder }, 1, 10_000_000),
+		section: "pipeline", name: "external", def: "",
+		why:   "Those of the stages that someone else runs, in any language, on a broker; they need not be built in.",
+		value: list(func(c *Config) *[]string { return &c.Pipeline.External }, checkExternal),
 	},
 	{
-		section: "bus", name: "driver", flag: "bus", def: "gochannel",
-		why:   "What carries messages: gochannel keeps them in the memory of one process.",
+		section: "pipeline", name: "max_pizzas_per_order", def: "100000",
+		why:   "The largest count an order may ask for, so that one request cannot fill the disk.",
+		value: integer(func(c *Config) *int { return &c.Pipeline.MaxPizzasPerOrder }, 10_000_000),
+	},
+	{
+		section: "bus", name: "driver", flag: "bus", def: gochannel,
+		why:   "What carries messages: gochannel (in the memory of one process), kafka or amqp (RabbitMQ).",
 		value: choice(func(c *Config) *string { return &c.Bus.Driver }, "bus driver", busDrivers),
 	},
 	{
 		section: "bus", name: "prefix", def: "",
-		why:   "Stands before the name of every topic and group, so that several pipelines can share a broker.",
+		why:   "Stands before every topic, group, exchange and queue, so that several pipelines can share a broker.",
 		value: text(func(c *Config) *string { return &c.Bus.Prefix }, checkPrefix),
 	},
 	{
-		section: "store", name: "driver", def: "sqlite",
-		why:   "Which database holds the ledger: sqlite needs nothing but a file.",
+		section: "kafka", name: "brokers", def: "127.0.0.1:9092",
+		why:   "Some brokers of the cluster, each host:port; they name the others.",
+		value: list(func(c *Config) *[]string { return &c.Kafka.Brokers }, checkBrokers),
+	},
+	{
+		section: "kafka", name: "partitions", def: "8",
+		why:   "Partitions of topics that are made; each goes to one process of a module, one that exists keeps its number.",
+		value: integer(func(c *Config) *int { return &c.Kafka.Partitions }, 10_000),
+	},
+	{
+		section: "kafka", name: "replication_factor", def: "1",
+		why:   "Copies of topics that are made; 3 survives the loss of a broker and needs three.",
+		value: integer(func(c *Config) *int { return &c.Kafka.ReplicationFactor }, 100),
+	},
+	{
+		section: "kafka", name: "tls", def: "false",
+		why:   "Whether to speak TLS with the brokers.",
+		value: boolean(func(c *Config) *bool { return &c.Kafka.TLS }),
+	},
+	{
+		section: "kafka", name: "ca_file", def: "",
+		why:   "The certificates (PEM) that the brokers' ones must descend from; empty takes the system's.",
+		value: text(func(c *Config) *string { return &c.Kafka.CAFile }, anyText),
+	},
+	{
+		section: "kafka", name: "sasl_mechanism", def: "",
+		why:   "How to log in: PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512; empty does not.",
+		value: choice(func(c *Config) *string { return &c.Kafka.SASLMechanism }, "SASL mechanism", saslMechanisms, ""),
+	},
+	{
+		section: "kafka", name: "sasl_username", def: "",
+		why:   "Who logs in.",
+		value: text(func(c *Config) *string { return &c.Kafka.SASLUsername }, anyText),
+	},
+	{
+		section: "kafka", name: "sasl_password", def: "", secret: true,
+		why:   "The password of sasl_username.",
+		value: text(func(c *Config) *string { return &c.Kafka.SASLPassword }, checkPassword),
+	},
+	{
+		section: "amqp", name: "url", def: defaultAMQP, secret: true,
+		why:   "RabbitMQ, as amqp(s)://USER:PASSWORD@HOST:PORT/VHOST.",
+		value: text(func(c *Config) *string { return &c.AMQP.URL }, checkAMQP),
+	},
+	{
+		section: "amqp", name: "management_url", def: "", secret: true,
+		why:   "Its management API, http(s)://user:password@host:15672: with it lag counts messages in hand too and left-over queues are found.",
+		value: text(func(c *Config) *string { return &c.AMQP.ManagementURL }, checkManagement),
+	},
+	{
+		section: "amqp", name: "queue_type", def: "quorum",
+		why:   "Type of queues that are made: quorum (replicated) or classic (faster, on one node).",
+		value: choice(func(c *Config) *string { return &c.AMQP.QueueType }, "queue type", []string{"quorum", "classic"}),
+	},
+	{
+		section: "amqp", name: "concurrency", def: "64",
+		why:   "How many messages of a queue a process has in hand at most.",
+		value: integer(func(c *Config) *int { return &c.AMQP.Concurrency }, 10_000),
+	},
+	{
+		section: "store", name: "driver", def: sqlite,
+		why:   "Which database holds the ledger: sqlite (a file, one process) or postgres (any number of processes).",
 		value: choice(func(c *Config) *string { return &c.Store.Driver }, "store driver", storeDrivers),
 	},
 	{
 		section: "store", name: "path", def: "data/pizzamill.db",
 		why:   "The SQLite file; its folder is made if it is missing, and one process at a time holds it.",
 		value: text(func(c *Config) *string { return &c.Store.Path }, checkPath),
+	},
+	{
+		section: "store", name: "dsn", def: "", secret: true,
+		why:   "PostgreSQL, as postgres://USER:PASSWORD@HOST:PORT/DATABASE or as host=… user=… and so on.",
+		value: text(func(c *Config) *string { return &c.Store.DSN }, checkDSN),
 	},
 	{
 		section: "http", name: "listen", flag: "listen", def: "127.0.0.1:8080",
@@ -89,9 +175,24 @@ var keys = []key{
 		value: text(func(c *Config) *string { return &c.Admin.Token }, checkToken),
 	},
 	{
+		section: "idempotency", name: "driver", def: auto,
+		why:   "Where stages keep the IDs of processed events: memory, postgres, or auto: postgres where the store is and a broker carries messages.",
+		value: choice(func(c *Config) *string { return &c.Idempotency.Driver }, "idempotency driver", idempotencyDrivers),
+	},
+	{
+		section: "idempotency", name: "dsn", def: "", secret: true,
+		why:   "The PostgreSQL database of those IDs; empty takes that of [store].",
+		value: text(func(c *Config) *string { return &c.Idempotency.DSN }, checkDSN),
+	},
+	{
+		section: "idempotency", name: "retention", def: "168h",
+		why:   "How long PostgreSQL keeps an ID: longer than an event may lie on the broker.",
+		value: durationUpTo(func(c *Config) *time.Duration { return &c.Idempotency.Retention }, time.Minute, 10*365*24*time.Hour),
+	},
+	{
 		section: "retry", name: "max_attempts", def: "5",
-		why:   "How often a stage tries an event before it becomes a dead letter.",
-		value: integer(func(c *Config) *int { return &c.Retry.MaxAttempts }, 1, 100),
+		why:   "How often a stage tries an event before it becomes a dead letter; on Kafka all attempts together may take 45s.",
+		value: integer(func(c *Config) *int { return &c.Retry.MaxAttempts }, 100),
 	},
 	{
 		section: "retry", name: "initial_interval", def: "100ms",

@@ -25,7 +25,8 @@ type Loaded struct {
 	Config
 	File string // the file that was read, or ""
 
-	origin map[string]string // "section.key" → place, as in Problem
+	origin   map[string]string // "section.key" → place, as in Problem
+	resolved map[string]string // "section.key" → what its value follows from
 }
 
 // Load reads and checks the configuration. The error is an *Error with every
@@ -33,12 +34,14 @@ type Loaded struct {
 func Load(s Source) (Loaded, error) {
 	l := &loader{
 		source: s,
-		loaded: Loaded{Config: Default(), origin: make(map[string]string)},
+		loaded: Loaded{Config: defaults(), origin: make(map[string]string), resolved: make(map[string]string)},
 		bad:    make(map[string]bool),
+		lists:  make(map[string][]givenList),
 	}
 	l.readFile()
 	l.readEnv()
 	l.readFlags()
+	l.resolve()
 	l.checkRules()
 	if len(l.problems) > 0 {
 		return Loaded{}, &Error{Problems: l.problems}
@@ -51,8 +54,16 @@ func Load(s Source) (Loaded, error) {
 type loader struct {
 	source   Source
 	loaded   Loaded
-	bad      map[string]bool // keys whose last value had a flaw: no rule looks at them
+	bad      map[string]bool        // keys whose last value had a flaw: no rule looks at them
+	lists    map[string][]givenList // every list that was given for a key, also those with a flaw
 	problems []Problem
+}
+
+// givenList is a list as it was given in one place.
+type givenList struct {
+	items  []string
+	place  string
+	places map[int]string // of the items, in the file
 }
 
 func (l *loader) report(place, format string, args ...any) {
@@ -63,6 +74,9 @@ func (l *loader) report(place, format string, args ...any) {
 func (l *loader) set(k key, items []string, place string) []flaw {
 	flaws := k.set(&l.loaded.Config, items, l.source.Known)
 	l.bad[k.String()] = len(flaws) > 0
+	if k.kind == listKind {
+		l.lists[k.String()] = append(l.lists[k.String()], givenList{items: items, place: place})
+	}
 	if len(flaws) == 0 {
 		l.loaded.origin[k.String()] = place
 	}
@@ -94,8 +108,7 @@ func (l *loader) readFlags() {
 		}
 		place := "--" + k.flag
 		for _, f := range l.set(k, k.items(given), place) {
-			// A bus that only another build has is no slip of the fingers.
-			l.problems = append(l.problems, Problem{Place: place, Text: f.text, Usage: k.String() != "bus.driver"})
+			l.problems = append(l.problems, Problem{Place: place, Text: f.text, Usage: true})
 		}
 	}
 }
@@ -108,6 +121,10 @@ func cause(err error) error {
 	}
 	return err
 }
+
+// IsSet reports whether somebody set a key, "section.name": it is not the
+// default, nor what follows from other keys.
+func (l Loaded) IsSet(key string) bool { return l.origin[key] != "" }
 
 // place returns where the value of a key came from, "" for the default.
 func (l Loaded) place(key string) string { return l.origin[key] }

@@ -24,7 +24,7 @@ func Example() string {
 # this file, this file over the default. Durations look like "250ms".
 # "pizzamill config check" finds every mistake.
 `)
-	c := Default()
+	c := defaults()
 	section := ""
 	for _, k := range keys {
 		if k.section != section {
@@ -57,12 +57,9 @@ func (l Loaded) Print(w io.Writer) error {
 			lines, places = append(lines, "["+section+"]"), append(places, "")
 		}
 		shown := k.toml(&l.Config)
-		if k.secret && k.get(&l.Config)[0] != "" {
+		place := l.shownPlace(k.String())
+		if k.secret && k.get(&l.Config)[0] != k.def {
 			shown = strconv.Quote(redacted)
-		}
-		place := l.place(k.String())
-		if place == "" {
-			place = "default"
 		}
 		line := k.name + " = " + shown
 		width = max(width, utf8.RuneCountInString(line))
@@ -80,11 +77,23 @@ func (l Loaded) Print(w io.Writer) error {
 	return err
 }
 
+// shownPlace says where the value of a key came from.
+func (l Loaded) shownPlace(key string) string {
+	place := l.place(key)
+	if place == "" {
+		place = "default"
+	}
+	if from := l.resolved[key]; from != "" {
+		place += ": " + from
+	}
+	return place
+}
+
 // toml writes a value as TOML.
 func (v value) toml(c *Config) string {
 	items := v.get(c)
 	switch v.kind {
-	case integerKind:
+	case integerKind, booleanKind:
 		return items[0]
 	case listKind:
 		quoted := make([]string, len(items))

@@ -15,6 +15,7 @@ type kind int
 const (
 	textKind kind = iota
 	integerKind
+	booleanKind
 	durationKind
 	listKind
 )
@@ -24,6 +25,8 @@ func (k kind) String() string {
 	switch k {
 	case integerKind:
 		return "an integer"
+	case booleanKind:
+		return "true or false"
 	case durationKind:
 		return `a duration in quotes, such as "250ms"`
 	case listKind:
@@ -85,36 +88,51 @@ func text(field func(*Config) *string, check func(string) error) value {
 	return scalar(textKind, field, parse, func(s string) string { return s })
 }
 
-// choice is a text that is one of a few words.
-func choice(field func(*Config) *string, noun string, words []string) value {
+// anyText is the check of a text that can be anything.
+func anyText(string) error { return nil }
+
+// choice is a text that is one of a few words, or one of those that go without saying.
+func choice(field func(*Config) *string, noun string, words []string, also ...string) value {
 	return text(field, func(s string) error {
-		if slices.Contains(words, s) {
+		if slices.Contains(words, s) || slices.Contains(also, s) {
 			return nil
-		}
-		if strings.HasSuffix(noun, " driver") {
-			return fmt.Errorf("unknown %s %q%s this build has: %s", noun, s, nearMiss(s, words), strings.Join(words, ", "))
 		}
 		return fmt.Errorf("unknown %s %q%s want one of: %s", noun, s, nearMiss(s, words), strings.Join(words, ", "))
 	})
 }
 
-func integer(field func(*Config) *int, least, most int) value {
+// integer is from 1 to most.
+func integer(field func(*Config) *int, most int) value {
 	parse := func(s string) (int, error) {
 		n, err := strconv.ParseInt(s, 10, 64)
 		switch {
 		case err != nil && !isRange(err):
 			return 0, fmt.Errorf("%q is no integer", s)
-		case err != nil || n < int64(least) || n > int64(most):
-			return 0, fmt.Errorf("%s is out of range: want %d to %d", s, least, most)
+		case err != nil || n < 1 || n > int64(most):
+			return 0, fmt.Errorf("%s is out of range: want 1 to %d", s, most)
 		}
 		return int(n), nil
 	}
 	return scalar(integerKind, field, parse, strconv.Itoa)
 }
 
+func boolean(field func(*Config) *bool) value {
+	parse := func(s string) (bool, error) {
+		if s != "true" && s != "false" {
+			return false, fmt.Errorf("%q is neither true nor false", s)
+		}
+		return s == "true", nil
+	}
+	return scalar(booleanKind, field, parse, strconv.FormatBool)
+}
+
 // duration is from a millisecond, since nothing may spin, to an hour.
 func duration(field func(*Config) *time.Duration) value {
-	parse := func(s string) (time.Duration, error) { return parseDuration(s, time.Millisecond, time.Hour) }
+	return durationUpTo(field, time.Millisecond, time.Hour)
+}
+
+func durationUpTo(field func(*Config) *time.Duration, least, most time.Duration) value {
+	parse := func(s string) (time.Duration, error) { return parseDuration(s, least, most) }
 	return scalar(durationKind, field, parse, formatDuration)
 }
 

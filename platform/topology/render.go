@@ -20,7 +20,10 @@ func (t Topology) WriteText(w io.Writer) error {
 	fmt.Fprintln(table, "MODULE\tRUNNING\tCONSUMES\tPRODUCES")
 	for _, m := range t.Modules {
 		running := "no"
-		if m.Running {
+		switch {
+		case m.External:
+			running = "external"
+		case m.Running:
 			running = "yes"
 		}
 		name := m.Name
@@ -48,7 +51,7 @@ func item(list []string, i int) string {
 }
 
 // WriteMermaid writes the topology as a Mermaid flowchart: boxes are modules,
-// rounded ones topics.
+// those with a dashed border run by someone else, and rounded ones topics.
 func (t Topology) WriteMermaid(w io.Writer) error {
 	var b strings.Builder
 	b.WriteString("flowchart LR\n")
@@ -57,7 +60,11 @@ func (t Topology) WriteMermaid(w io.Writer) error {
 	}
 	for _, m := range t.Modules {
 		if len(m.Consumes)+len(m.Produces) > 0 {
-			fmt.Fprintf(&b, "    %s[%q]\n", moduleNode(m.Name), m.Name)
+			name := m.Name
+			if m.External {
+				name += " (external)"
+			}
+			fmt.Fprintf(&b, "    %s[%q]\n", moduleNode(m.Name), name)
 		}
 	}
 	for _, m := range t.Modules {
@@ -66,6 +73,11 @@ func (t Topology) WriteMermaid(w io.Writer) error {
 		}
 		for _, topic := range m.Produces {
 			fmt.Fprintf(&b, "    %s --> %s\n", moduleNode(m.Name), topicNode(topic))
+		}
+	}
+	for _, m := range t.Modules {
+		if m.External {
+			fmt.Fprintf(&b, "    style %s stroke-dasharray: 5 5\n", moduleNode(m.Name))
 		}
 	}
 	_, err := io.WriteString(w, b.String())

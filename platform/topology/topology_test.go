@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/pizzamill/pizzamill/platform/bus"
 	"github.com/pizzamill/pizzamill/platform/event"
 	"github.com/pizzamill/pizzamill/platform/module"
 	"github.com/pizzamill/pizzamill/platform/topology"
@@ -59,6 +60,59 @@ func TestBuildAndRender(t *testing.T) {
 			}
 			golden(t, name, got.Bytes())
 		})
+	}
+}
+
+// A stage that someone else runs has its place in the line whether or not it is
+// built in, and each broker has its names for all of it.
+func TestExternalStagesAndBrokers(t *testing.T) {
+	p, err := event.NewPipeline("sauce", "basil", "cheese")
+	if err != nil {
+		t.Fatal(err)
+	}
+	top := topology.Build(p, "kafka", modules, func(name string) bool { return name == "sauce" }, "basil", "cheese")
+	arguments := map[string]any{"x-queue-type": "quorum", "x-delivery-limit": 2147483647}
+	for name, write := range map[string]func(io.Writer) error{
+		"external.txt": top.WriteText,
+		"external.mmd": top.WriteMermaid,
+		"kafka.json":   top.OnKafka("test.", 8, 3).WriteJSON,
+		"amqp.json":    top.OnAMQP("test.", arguments).WriteJSON,
+	} {
+		t.Run(name, func(t *testing.T) {
+			var got bytes.Buffer
+			if err := write(&got); err != nil {
+				t.Fatal(err)
+			}
+			golden(t, name, got.Bytes())
+		})
+	}
+}
+
+// A module runs if every topic of it has a live consumer.
+func TestLive(t *testing.T) {
+	p, err := event.NewPipeline("sauce", "basil")
+	if err != nil {
+		t.Fatal(err)
+	}
+	top := topology.Build(p, "kafka", modules, func(name string) bool { return name == "ui" || name == "pizza" }, "basil")
+	group := func(topic, module string, consumers int) bus.Group {
+		return bus.Group{Subscription: bus.Subscription{Topic: topic, Group: module}, Consumers: consumers}
+	}
+	live := top.Live([]bus.Group{
+		group("pizza", "sauce", 2), group("pizza-with-sauce", "basil", 1), group("pizza-with-basil", "pizza", 0),
+		group("pizza", "journal", 1), group("pizza-with-sauce", "journal", 1), group("pizza-with-basil", "journal", 0),
+	})
+	var running []string
+	for _, m := range live.Modules {
+		if m.Running {
+			running = append(running, m.Name)
+		}
+	}
+	if diff := cmp.Diff([]string{"sauce", "basil", "ui"}, running); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if !top.Modules[0].Running {
+		t.Error("the topology that was asked has changed")
 	}
 }
 
