@@ -20,6 +20,7 @@ import (
 	"github.com/pizzamill/pizzamill/platform/bus/gochannel"
 	"github.com/pizzamill/pizzamill/platform/config"
 	"github.com/pizzamill/pizzamill/platform/event"
+	"github.com/pizzamill/pizzamill/platform/idempotency"
 	"github.com/pizzamill/pizzamill/platform/module"
 	"github.com/pizzamill/pizzamill/platform/store"
 	"github.com/pizzamill/pizzamill/platform/store/sqlite"
@@ -59,7 +60,8 @@ func (d *flakyDriver) Update(ctx context.Context, fn func(store.Tx) error) error
 // tapBus tells of what is published, before it is.
 type tapBus struct {
 	bus.Bus
-	tap atomic.Pointer[func(topic string)]
+	tap  atomic.Pointer[func(topic string)]
+	away atomic.Bool // nothing can be published
 }
 
 func (b *tapBus) Publisher() message.Publisher { return tapPublisher{b.Bus.Publisher(), b} }
@@ -72,6 +74,9 @@ type tapPublisher struct {
 func (p tapPublisher) Publish(topic string, messages ...*message.Message) error {
 	if tap := p.bus.tap.Load(); tap != nil {
 		(*tap)(topic)
+	}
+	if p.bus.away.Load() {
+		return errors.New("the broker is away")
 	}
 	return p.Publisher.Publish(topic, messages...)
 }
@@ -106,6 +111,7 @@ func newLine(t *testing.T, change func(*config.Config), without ...string) *line
 	env := &module.Env{
 		Config: c, Pipeline: pipeline, Log: log, Metrics: telemetry.NewMetrics(telemetry.NewRegistry()),
 		Bus: &l.tap, Router: router, Ledger: l.ledger,
+		Records:  func(string) idempotency.Records { return idempotency.NewMemory(idempotency.MemorySize) },
 		Source:   func(_ string, fn func(context.Context) error) { sources = append(sources, fn) },
 		Consumer: func(_ string, fn func(context.Context) error) { consumers = append(consumers, fn) },
 	}
@@ -122,11 +128,11 @@ func newLine(t *testing.T, change func(*config.Config), without ...string) *line
 			}
 		}
 	}
-	l.must(l.bus.Declare(t.Context(), subs))
+	l.bus.Declare(subs)
 	for _, m := range selected {
 		l.must(m.Start(env))
 	}
-	l.must(l.ledger.Start(t.Context(), t.Name()))
+	l.must(l.ledger.Start(t.Context(), store.Process{ID: "p", Bus: t.Name(), Alone: true}))
 	ran := make(chan struct{})
 	go func() {
 		defer close(ran)
@@ -404,5 +410,32 @@ func TestRelayMovesItsCursorsOnceTheStoreIsBack(t *testing.T) {
 	}
 	if o.Dispatched != 10 {
 		t.Errorf("%d dispatched after %v", o.Dispatched, time.Since(begin))
+	}
+}
+
+// With the broker away orders are taken, and go on as soon as it is back: the
+// relay does not sit on leases that nobody else may have meanwhile.
+func TestOrdersGoOnOnceTheBusIsBack(t *testing.T) {
+	l := newLine(t, nil)
+	refused := make(chan struct{})
+	tap := func(string) {
+		if l.tap.away.Load() {
+			select {
+			case refused <- struct{}{}:
+			default:
+			}
+		}
+	}
+	l.tap.tap.Store(&tap)
+	l.tap.away.Store(true)
+	o := l.order(30)
+	begin := time.Now()
+	for range 3 { // each with a lease of its own, or there would be one in 30 seconds
+		<-refused
+	}
+	l.tap.away.Store(false)
+	l.until(o.ID, ended)
+	if took := time.Since(begin); took > store.DefaultLease/2 {
+		t.Errorf("it took %v: a lease had to run out", took)
 	}
 }

@@ -48,7 +48,7 @@ func newKitchen(t *testing.T) *kitchenSink {
 			t.Error(err)
 		}
 	})
-	if err := ledger.Start(t.Context(), "test"); err != nil {
+	if err := ledger.Start(t.Context(), store.Process{ID: "p", Bus: "test", Alone: true}); err != nil {
 		t.Fatal(err)
 	}
 	main := &site{

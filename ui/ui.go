@@ -44,7 +44,7 @@ func start(env *module.Env) error {
 	main := site{
 		ledger:   env.Ledger,
 		pipeline: env.Pipeline,
-		lag:      env.Bus.Lag,
+		lag:      (&lagCache{ask: env.Bus.Lag}).get,
 		max:      env.Config.Pipeline.MaxPizzasPerOrder,
 		log:      env.Log,
 		now:      time.Now,

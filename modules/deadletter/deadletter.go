@@ -10,6 +10,7 @@ import (
 
 	"github.com/ThreeDotsLabs/watermill/message"
 
+	"github.com/pizzamill/pizzamill/platform/bus"
 	"github.com/pizzamill/pizzamill/platform/event"
 	"github.com/pizzamill/pizzamill/platform/module"
 	"github.com/pizzamill/pizzamill/platform/stage"
@@ -27,7 +28,7 @@ var Module = module.Module{
 	Start: func(env *module.Env) error {
 		// A letter that cannot be stored waits: there is no dead letter of a dead letter.
 		stage.HandleRaw(env, Name, event.TopicDeadLetters, func(ctx context.Context, m *message.Message) error {
-			return stage.Unavailable(env.Ledger.AddDeadLetter(ctx, parse(m, env.Pipeline, time.Now())))
+			return stage.Unavailable(env.Ledger.AddDeadLetter(ctx, parse(m, env.Pipeline, bus.StampOf(m, time.Now()))))
 		})
 		return nil
 	},
@@ -48,17 +49,21 @@ func parse(m *message.Message, pipeline event.Pipeline, received time.Time) stor
 		LastFailed:  at(h[stage.HeaderLetterLast], received),
 		Headers:     eventHeaders(h),
 		Body:        m.Payload,
+		Truncated:   h[stage.HeaderLetterTruncated] == "true",
+	}
+	origin, _ := bus.OriginOf(m)
+	if origin.Key != nil {
+		d.Key = *origin.Key
 	}
 	if d.Kind == "" {
 		d.Kind, d.Error = store.KindPoison, "a record on "+event.TopicDeadLetters+" that no module sent"
 	}
-	identity := []string{d.Topic, m.UUID}
-	if m.UUID == "" {
-		identity[1] = string(m.Payload)
-	}
+	identity := place(d, m, origin)
 	if p, err := event.Parse(m.Payload, nil); err == nil {
 		d.Pizza = &p.ID
-		d.Key = p.String()
+		if d.Key == "" {
+			d.Key = p.String()
+		}
 		if step, ok := pipeline.StepOf(d.Topic); ok {
 			identity = []string{p.EventID(step)}
 		}
@@ -66,6 +71,26 @@ func parse(m *message.Message, pipeline event.Pipeline, received time.Time) stor
 	d.ID = store.LetterID(d.Module, identity...)
 	d.Fingerprint = store.Fingerprint(d.Module, d.Kind, d.Error)
 	return d
+}
+
+// place is the identity of a letter whose event has none: where the event was,
+// or the letter itself if it is a foreign record, else what it is.
+func place(d store.DeadLetter, m *message.Message, origin bus.Origin) []string {
+	topic, partition, offset := d.Topic, m.Metadata[stage.HeaderLetterPartition], m.Metadata[stage.HeaderLetterOffset]
+	if topic == "" {
+		topic, partition, offset = event.TopicDeadLetters, "", ""
+		if origin.HasOffset {
+			partition, offset = strconv.Itoa(int(origin.Partition)), strconv.FormatInt(origin.Offset, 10)
+		}
+	}
+	switch {
+	case offset != "":
+		return []string{topic, partition, offset}
+	case m.UUID != "":
+		return []string{topic, m.UUID}
+	default:
+		return []string{topic, string(m.Payload)}
+	}
 }
 
 // eventHeaders are those that the event had when it failed.

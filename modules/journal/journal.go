@@ -13,6 +13,7 @@ import (
 
 	"github.com/ThreeDotsLabs/watermill/message"
 
+	"github.com/pizzamill/pizzamill/platform/bus"
 	"github.com/pizzamill/pizzamill/platform/event"
 	"github.com/pizzamill/pizzamill/platform/module"
 	"github.com/pizzamill/pizzamill/platform/stage"
@@ -126,6 +127,9 @@ func (j *journal) write(ctx context.Context, batch []delivery) {
 		if !stage.Pause(ctx, wait) {
 			break
 		}
+		if facts, from = j.giveBack(batch, facts, from); len(facts) == 0 {
+			return
+		}
 	}
 	each := time.Since(begin).Seconds() / float64(len(from))
 	for i, d := range from {
@@ -136,6 +140,22 @@ func (j *journal) write(ctx context.Context, batch []delivery) {
 		j.settle(&batch[d], own)
 		j.meters[batch[d].step].Seconds.Observe(each)
 	}
+}
+
+// giveBack returns those events to the bus whose session has ended: it waits
+// for a verdict before it gives their partition to another process.
+func (j *journal) giveBack(batch []delivery, facts []store.Fact, from []int) ([]store.Fact, []int) {
+	kept := 0
+	for i, d := range from {
+		if batch[d].Context().Err() != nil {
+			j.meters[batch[d].step].Nacked.Inc()
+			batch[d].Nack()
+			continue
+		}
+		facts[kept], from[kept] = facts[i], d
+		kept++
+	}
+	return facts[:kept], from[:kept]
 }
 
 // facts returns what the batch says, and which of its events says it. Events
@@ -155,7 +175,7 @@ func (j *journal) facts(batch []delivery) (facts []store.Fact, from []int) {
 		facts = append(facts, store.Fact{
 			Pizza:  p.ID,
 			Step:   d.step,
-			At:     event.Time(d.Message, d.received),
+			At:     event.Time(d.Message, bus.StampOf(d.Message, d.received)),
 			Source: d.Metadata[event.HeaderSource],
 			Body:   p.Body(),
 			Replay: p.Replay,

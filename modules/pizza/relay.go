@@ -29,7 +29,8 @@ import (
 //  3. publish, with no transaction open: a bus may take its time;
 //  4. move the cursors behind what was published, under the lease's token, and
 //     commit. A crash before this repeats at most these numbers, under the same
-//     event IDs; a lease that ran out meanwhile moves nothing.
+//     event IDs; a lease that ran out meanwhile moves nothing. What could not
+//     be published gives its lease back.
 type relay struct {
 	ledger *store.Ledger
 	bus    bus.Bus
@@ -46,6 +47,8 @@ const (
 	// Pauses after failures.
 	firstWait = 100 * time.Millisecond
 	maxWait   = 5 * time.Second
+	// reportEvery is how often a relay that waits says so.
+	reportEvery = 30 * time.Second
 )
 
 // run dispatches until ctx ends. Failures are waited out: the ledger keeps what
@@ -53,12 +56,16 @@ const (
 func (r *relay) run(ctx context.Context) error {
 	wake, stop := r.ledger.WatchDispatch()
 	defer stop()
+	var reported time.Time
 	for wait := firstWait; ctx.Err() == nil; {
 		n, err := r.dispatch(ctx)
 		switch {
 		case ctx.Err() != nil:
 		case err != nil:
-			r.log.Warn("relay is waiting", "for", err)
+			if time.Since(reported) > reportEvery {
+				r.log.Warn("relay is waiting", "for", err)
+				reported = time.Now()
+			}
 			stage.Pause(ctx, wait)
 			wait = min(2*wait, maxWait)
 		default:
@@ -96,16 +103,24 @@ func (r *relay) dispatch(ctx context.Context) (int, error) {
 		return 0, nil
 	}
 	n := 0
-	for _, c := range chunks {
-		if err := r.publish(c); err != nil {
-			return 0, err // what was published is published again, under the same IDs
+	var failed error
+	for i, c := range chunks {
+		if failed == nil {
+			failed = r.publish(c)
+		}
+		if failed != nil {
+			// The lease is given back with the cursor where it was: once the bus is
+			// back, nobody waits for leases to run out. What was published of it is
+			// published again, under the same IDs.
+			chunks[i].To = 0
+			continue
 		}
 		n += max(1, len(c.Numbers))
 	}
-	if err := r.moveCursors(ctx, chunks); err != nil {
+	if err := r.moveCursors(ctx, chunks); err != nil && failed == nil {
 		return 0, err
 	}
-	return n, nil
+	return n, failed
 }
 
 // moveCursors says in the ledger that the chunks are on the bus. It tries until

@@ -9,6 +9,7 @@ import (
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/ThreeDotsLabs/watermill/message/router/middleware"
 
+	"github.com/pizzamill/pizzamill/platform/bus"
 	"github.com/pizzamill/pizzamill/platform/config"
 	"github.com/pizzamill/pizzamill/platform/event"
 	"github.com/pizzamill/pizzamill/platform/idempotency"
@@ -99,7 +100,7 @@ type HandlerFunc func(ctx context.Context, a Arrival) error
 type Arrival struct {
 	Pizza  event.Pizza
 	Source string    // the module that made the event, "" if it does not say
-	At     time.Time // when it happened: ce_time, else when it was received
+	At     time.Time // when it happened: ce_time, else the broker's time, else when it was received
 	Trace  string    // its traceparent, for the event that follows from it
 }
 
@@ -116,7 +117,7 @@ func (c *chain) correlate(next message.HandlerFunc) message.HandlerFunc {
 	return func(m *message.Message) ([]*message.Message, error) {
 		a := &Arrival{
 			Source: m.Metadata[event.HeaderSource],
-			At:     event.Time(m, time.Now()),
+			At:     event.Time(m, bus.StampOf(m, time.Now())),
 			Trace:  m.Metadata[event.HeaderTraceParent],
 		}
 		m.SetContext(context.WithValue(m.Context(), arrivalKey{}, a))

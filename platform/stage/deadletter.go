@@ -1,10 +1,12 @@
 package stage
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -12,6 +14,7 @@ import (
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/ThreeDotsLabs/watermill/message/router/middleware"
 
+	"github.com/pizzamill/pizzamill/platform/bus"
 	"github.com/pizzamill/pizzamill/platform/event"
 	"github.com/pizzamill/pizzamill/platform/store"
 )
@@ -26,6 +29,18 @@ const (
 	HeaderLetterRequeues = "dead-letter-requeues"
 	HeaderLetterFirst    = "dead-letter-first-failed-at"
 	HeaderLetterLast     = "dead-letter-last-failed-at"
+	// Where the event was, on a broker that has such places.
+	HeaderLetterPartition = "dead-letter-partition"
+	HeaderLetterOffset    = "dead-letter-offset"
+	// HeaderLetterTruncated is "true" if the bus refused the whole event for its size.
+	HeaderLetterTruncated = "dead-letter-truncated"
+)
+
+// What is left of a letter that the bus refuses for its size, in bytes: of its
+// body, and of all headers that came with the event. Every bus takes as much.
+const (
+	maxCutBody    = 64 << 10
+	maxCutHeaders = 8 << 10
 )
 
 // maxReason bounds the error text of a dead letter, in bytes: a broker limits
@@ -59,7 +74,13 @@ func (c *chain) deadLetter(next message.HandlerFunc) message.HandlerFunc {
 		if !errors.As(err, &f) {
 			return nil, err
 		}
-		if err := c.dead.Publish(event.TopicDeadLetters, c.letter(m, f)); err != nil {
+		letter := c.letter(m, f)
+		err = c.dead.Publish(event.TopicDeadLetters, letter)
+		if errors.Is(err, bus.ErrTooLarge) {
+			cut(letter)
+			err = c.dead.Publish(event.TopicDeadLetters, letter)
+		}
+		if err != nil {
 			return nil, Unavailable(fmt.Errorf("publish dead letter: %w", err))
 		}
 		c.meter.DeadLettered.Inc()
@@ -90,8 +111,37 @@ func (c *chain) letter(m *message.Message, f *failure) *message.Message {
 		HeaderLetterFirst:    event.FormatTime(f.first),
 		HeaderLetterLast:     event.FormatTime(f.last),
 	})
+	if origin, ok := bus.OriginOf(m); ok {
+		bus.SetOrigin(letter, origin) // for its key
+		if origin.HasOffset {
+			letter.Metadata[HeaderLetterPartition] = strconv.Itoa(int(origin.Partition))
+			letter.Metadata[HeaderLetterOffset] = strconv.FormatInt(origin.Offset, 10)
+		}
+	}
 	return letter
 }
+
+// cut makes a letter small enough for every bus: its body is cut, and of the
+// headers that came with the event those go that no longer fit, longest first.
+func cut(letter *message.Message) {
+	letter.Payload = letter.Payload[:min(len(letter.Payload), maxCutBody)]
+	foreign := slices.DeleteFunc(slices.Collect(maps.Keys(letter.Metadata)), isLetterHeader)
+	size := func(name string) int { return len(name) + len(letter.Metadata[name]) }
+	slices.SortFunc(foreign, func(a, b string) int { return cmp.Or(cmp.Compare(size(a), size(b)), cmp.Compare(a, b)) })
+	sum := 0
+	for _, name := range foreign {
+		if sum += size(name); sum > maxCutHeaders {
+			delete(letter.Metadata, name)
+		}
+	}
+	letter.Metadata[HeaderLetterTruncated] = "true"
+	if origin, ok := bus.OriginOf(letter); ok && origin.Key != nil && len(*origin.Key) > maxCutHeaders {
+		origin.Key = nil
+		bus.SetOrigin(letter, origin)
+	}
+}
+
+func isLetterHeader(name string) bool { return strings.HasPrefix(name, "dead-letter-") }
 
 // kindOf sorts an error of an attempt into the kinds of dead letters.
 func kindOf(err error) string {

@@ -15,6 +15,7 @@ import (
 	"github.com/pizzamill/pizzamill/platform/bus/gochannel"
 	"github.com/pizzamill/pizzamill/platform/config"
 	"github.com/pizzamill/pizzamill/platform/event"
+	"github.com/pizzamill/pizzamill/platform/idempotency"
 	"github.com/pizzamill/pizzamill/platform/module"
 	"github.com/pizzamill/pizzamill/platform/stage"
 	"github.com/pizzamill/pizzamill/platform/telemetry"
@@ -63,14 +64,13 @@ func newLine(t *testing.T, c config.Config, wrap func(bus.Bus) bus.Bus, pick fun
 		Metrics:  telemetry.NewMetrics(telemetry.NewRegistry()),
 		Bus:      b,
 		Router:   router,
+		Records:  func(string) idempotency.Records { return idempotency.NewMemory(idempotency.MemorySize) },
 	}}
-	if err := b.Declare(t.Context(), []bus.Subscription{
+	b.Declare([]bus.Subscription{
 		{Topic: "pizza", Group: "sauce"},
 		{Topic: "pizza-with-sauce", Group: "test"},
 		{Topic: event.TopicDeadLetters, Group: "test"},
-	}); err != nil {
-		t.Fatal(err)
-	}
+	})
 	l.out = l.subscribe("pizza-with-sauce")
 	l.dead = l.subscribe(event.TopicDeadLetters)
 	if err := stage.Module(stage.Stage{Name: "sauce", Make: pick}).Start(l.env); err != nil {

@@ -5,11 +5,12 @@ package stage
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
+	"github.com/pizzamill/pizzamill/platform/bus"
 	"github.com/pizzamill/pizzamill/platform/event"
-	"github.com/pizzamill/pizzamill/platform/idempotency"
 	"github.com/pizzamill/pizzamill/platform/module"
 )
 
@@ -56,8 +57,7 @@ func start(env *module.Env, s Stage) error {
 	}
 	s = withFaults(s, env.Config)
 	output, publisher := event.Topic(s.Name), env.Bus.Publisher()
-	records := idempotency.NewMemory(idempotency.MemorySize)
-	Handle(env, s.Name, input, records, func(ctx context.Context, a Arrival) error {
+	Handle(env, s.Name, input, env.Records(s.Name), func(ctx context.Context, a Arrival) error {
 		value, err := s.Make(ctx, a.Pizza)
 		if err != nil {
 			return err
@@ -66,10 +66,16 @@ func start(env *module.Env, s Stage) error {
 			return fmt.Errorf("stage %s made no ingredient: %w", s.Name, err)
 		}
 		next := event.NewMessage(a.Pizza.With(s.Name, value), s.Name, s.Name, time.Now(), a.Trace)
-		if err := publisher.Publish(output, next); err != nil {
-			return Unavailable(err)
-		}
-		return nil
+		return published(publisher.Publish(output, next))
 	})
 	return nil
+}
+
+// published sorts the error of a publish: what the bus refuses for its size
+// breaks the contract, everything else is the bus's own trouble.
+func published(err error) error {
+	if errors.Is(err, bus.ErrTooLarge) {
+		return &event.ContractError{Reason: "with its ingredient the pizza is larger than the bus takes"}
+	}
+	return Unavailable(err)
 }
