@@ -1,0 +1,106 @@
+package amqp
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+
+	amqp091 "github.com/rabbitmq/amqp091-go"
+
+	"github.com/pizzamill/pizzamill/platform/bus"
+)
+
+// Lag returns the messages of each declared queue: with the management API those
+// ready and those in hand, some seconds old; without it those ready, which is all
+// that AMQP tells.
+func (b *Bus) Lag(ctx context.Context) ([]bus.Lag, error) {
+	subs := b.subscriptions()
+	lags := make([]bus.Lag, len(subs))
+	if b.management != nil {
+		messages, err := b.management.list(ctx)
+		if err != nil {
+			return nil, err
+		}
+		for i, s := range subs {
+			lags[i] = bus.Lag{Subscription: s, Messages: messages[b.queue(s)]}
+		}
+		return lags, nil
+	}
+	queues, err := b.inspect(ctx, subs)
+	if err != nil {
+		return nil, err
+	}
+	for i, s := range subs {
+		lags[i].Subscription = s
+		if queues[i] != nil {
+			lags[i].Messages = int64(queues[i].Messages)
+		}
+	}
+	return lags, nil
+}
+
+// Groups asks the broker for each declared queue and its consumers. It declares
+// nothing.
+func (b *Bus) Groups(ctx context.Context) ([]bus.Group, error) {
+	subs := b.subscriptions()
+	queues, err := b.inspect(ctx, subs)
+	if err != nil {
+		return nil, err
+	}
+	groups := make([]bus.Group, len(subs))
+	for i, s := range subs {
+		groups[i] = bus.Group{Subscription: s, Name: b.queue(s)}
+		if queues[i] != nil {
+			groups[i].Exists, groups[i].Consumers = true, queues[i].Consumers
+		}
+	}
+	return groups, nil
+}
+
+// Queues returns the names of all queues of the vhost, sorted, or nil without the
+// management API: AMQP cannot list them.
+func (b *Bus) Queues(ctx context.Context) ([]string, error) {
+	if b.management == nil {
+		return nil, nil
+	}
+	messages, err := b.management.list(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return slices.Sorted(maps.Keys(messages)), nil
+}
+
+// inspect returns the state of each subscription's queue, nil where there is none.
+func (b *Bus) inspect(ctx context.Context, subs []bus.Subscription) ([]*amqp091.Queue, error) {
+	line, err := b.consume.get(ctx)
+	if err != nil {
+		return nil, err
+	}
+	queues := make([]*amqp091.Queue, len(subs))
+	err = within(ctx, func() error {
+		desk := &desk{line: line}
+		defer desk.close()
+		for i, s := range subs {
+			var q amqp091.Queue
+			err := desk.do(func(ch *amqp091.Channel) (err error) {
+				q, err = ch.QueueDeclarePassive(b.queue(s), true, false, false, false, nil)
+				return err
+			})
+			var e *amqp091.Error
+			switch {
+			case err == nil:
+				queues[i] = &q
+			case errors.As(err, &e) && e.Code == amqp091.NotFound:
+			default:
+				return fmt.Errorf("ask for queue %s: %w", b.queue(s), err)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err // and not queues, which may still be written to
+	}
+	return queues, nil
+}
