@@ -28,7 +28,10 @@ const (
 
 // adapters are the packages that know a broker or a database. Only the assembly
 // imports them.
-var adapters = []string{"platform/bus/gochannel", "platform/store/sqlite"}
+var adapters = []string{
+	"platform/bus/gochannel", "platform/bus/kafka", "platform/bus/amqp",
+	"platform/store/sqlite", "platform/store/postgres", "platform/idempotency/postgres",
+}
 
 const assembly = "platform/app"
 
@@ -50,6 +53,8 @@ func forbidden(from, to string) string {
 		return "only " + assembly + " may know an adapter"
 	case (within(from, "modules") || within(from, "ui")) && within(to, assembly):
 		return "the assembly knows modules, not the other way round"
+	case within(to, "internal") && !within(from, "internal"):
+		return "what finds services for tests is for tests"
 	case to == "":
 		return "nothing may import the command"
 	default:

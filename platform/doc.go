@@ -33,8 +33,13 @@
 //     from which browsers are told.
 //  6. modules/pizza/pizza.go stores the finished pizza.
 //
+// Any module may run in a process of its own, and any process in several: what
+// crosses the arrows between them is the bus, and nothing here knows which.
+//
 // The other packages are what those stand on: event has the pipeline, the
 // identities and the JSON body; bus and store are the seams to what carries
-// messages and what keeps the truth; module says what can be selected; app puts
-// a process together and is the only one that knows the adapters.
+// messages (gochannel in memory, kafka, amqp) and what keeps the truth (sqlite,
+// postgres); bus/lane hands out what a broker delivers, a key at a time; module
+// says what can be selected; app puts a process together and is the only one
+// that knows the adapters.
 package platform

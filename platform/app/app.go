@@ -24,7 +24,8 @@ type Options struct {
 	// Modules are all that exist; Config.App.Modules selects among them.
 	Modules []module.Module
 	Log     *slog.Logger
-	// Banner gets the block with the addresses once everything runs; nil is none.
+	// Banner gets the block with the addresses once the listeners answer, also
+	// while the process still waits for a broker; nil is none.
 	Banner io.Writer
 	// Ready, if set, is called with the addresses that the listeners got
 	// ("" for a main listener that no module needs), once everything runs.
@@ -45,8 +46,11 @@ func Run(ctx context.Context, o Options) (err error) {
 		pipeline: pipeline,
 		log:      o.Log,
 		all:      o.Modules,
+		blockTo:  o.Banner,
 		failed:   make(chan error, 1),
 	}
+	starting := errors.New("this process is starting")
+	p.waiting.Store(&starting)
 	p.selected = slices.DeleteFunc(slices.Clone(o.Modules), func(m module.Module) bool { return !p.runs(m) })
 
 	// What was opened is closed again, last first, however far the start got.
@@ -58,9 +62,6 @@ func Run(ctx context.Context, o Options) (err error) {
 		return err
 	}
 	p.log.Info("running", "main", p.mainAddr(), "admin", p.admin.Addr())
-	if o.Banner != nil {
-		p.banner(o.Banner)
-	}
 	if o.Ready != nil {
 		o.Ready(p.mainAddr(), p.admin.Addr())
 	}
@@ -75,7 +76,7 @@ func Run(ctx context.Context, o Options) (err error) {
 
 // runs reports whether this process runs a module.
 func (p *process) runs(m module.Module) bool {
-	if m.Stage && p.pipeline.Index(m.Name) < 0 {
+	if m.Stage && (p.pipeline.Index(m.Name) < 0 || p.external(m.Name)) {
 		return false
 	}
 	return p.config.Selects(m.Name)

@@ -4,9 +4,14 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
+	"strings"
 	"text/tabwriter"
 
+	"github.com/pizzamill/pizzamill/platform/bus/amqp"
+	"github.com/pizzamill/pizzamill/platform/config"
 	"github.com/pizzamill/pizzamill/platform/httpserver"
+	"github.com/pizzamill/pizzamill/platform/store/postgres"
 	"github.com/pizzamill/pizzamill/platform/version"
 )
 
@@ -30,9 +35,35 @@ func (p *process) banner(w io.Writer) {
 		fmt.Fprintf(t, "  API\thttp://%s/api/orders\n", callAt(p.config.HTTP.Listen, p.main.Addr()))
 	}
 	if p.ledger != nil {
-		fmt.Fprintf(t, "  store\t%s, %s\n", p.config.Store.Driver, p.config.Store.Path)
+		fmt.Fprintf(t, "  store\t%s\n", storeLine(p.config))
 	}
-	fmt.Fprintf(t, "  bus\t%s\n", p.config.Bus.Driver)
+	fmt.Fprintf(t, "  bus\t%s\n", busLine(p.config))
+	if !slices.Contains(p.config.App.Modules, "all") {
+		fmt.Fprintf(t, "  modules\t%s\n", strings.Join(p.config.App.Modules, ", "))
+	}
 	_ = t.Flush()
 	fmt.Fprintln(w)
+}
+
+// storeLine says where the ledger is, without what is secret of it.
+func storeLine(c config.Config) string {
+	if c.Store.Driver == "postgres" {
+		return "postgres, " + postgres.Place(c.Store.DSN)
+	}
+	return c.Store.Driver + ", " + c.Store.Path
+}
+
+// busLine says what carries the messages, without what is secret of it.
+func busLine(c config.Config) string {
+	line := c.Bus.Driver
+	switch c.Bus.Driver {
+	case "kafka":
+		line += ", " + strings.Join(c.Kafka.Brokers, ", ")
+	case "amqp":
+		line += ", " + amqp.Place(c.AMQP.URL)
+	}
+	if c.Bus.Prefix != "" {
+		line += ", prefix " + c.Bus.Prefix
+	}
+	return line
 }

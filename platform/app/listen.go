@@ -58,7 +58,8 @@ func (p *process) mount(l *listeners) {
 		Bus:       p.bus,
 		MaxPizzas: p.config.Pipeline.MaxPizzasPerOrder,
 		Taking:    p.taking,
-		Topology:  topology.Build(p.pipeline, bus, p.all, func(name string) bool { return running[name] }),
+		Ready:     p.ready,
+		Topology:  topology.Build(p.pipeline, bus, p.all, func(name string) bool { return running[name] }, p.config.Pipeline.External...),
 		Metrics:   telemetry.Handler(l.registry, p.log),
 		Log:       p.log.With("module", "api"),
 	}

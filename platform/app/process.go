@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"slices"
 	"sync"
@@ -16,6 +17,7 @@ import (
 	"github.com/pizzamill/pizzamill/platform/config"
 	"github.com/pizzamill/pizzamill/platform/event"
 	"github.com/pizzamill/pizzamill/platform/httpserver"
+	shared "github.com/pizzamill/pizzamill/platform/idempotency/postgres"
 	"github.com/pizzamill/pizzamill/platform/module"
 	"github.com/pizzamill/pizzamill/platform/store"
 	"github.com/pizzamill/pizzamill/platform/telemetry"
@@ -26,6 +28,7 @@ type process struct {
 	config   config.Config
 	pipeline event.Pipeline
 	log      *slog.Logger
+	blockTo  io.Writer       // gets the banner; may be nil
 	all      []module.Module // that exist
 	selected []module.Module // that run here
 
@@ -39,7 +42,14 @@ type process struct {
 	sources   tasks
 	consumers tasks
 
-	running  atomic.Bool // everything is started
+	id        string // in the ledger
+	alone     bool   // the ledger's lock is ours
+	databases []database
+	records   *shared.DB             // nil if records are kept in memory
+	identity  atomic.Pointer[string] // of the bus, once it is known
+
+	stored   atomic.Bool           // the ledger can be written to
+	waiting  atomic.Pointer[error] // what the process waits for; nil once it has everything
 	stopping atomic.Bool
 	closers  []closer
 	failed   chan error // gets the first failure of something that should go on
@@ -161,14 +171,25 @@ func (p *process) mainAddr() string {
 	return p.main.Addr()
 }
 
-// taking returns nil while orders are taken.
+// taking returns nil while orders are taken: that takes the ledger and no bus.
 func (p *process) taking() error {
 	switch {
 	case p.stopping.Load():
 		return errors.New("this process is stopping")
-	case !p.running.Load():
+	case !p.stored.Load():
 		return errors.New("this process is starting")
 	default:
 		return nil
 	}
+}
+
+// ready returns nil while the process has everything that it was waiting for.
+func (p *process) ready() error {
+	if p.stopping.Load() {
+		return errors.New("this process is stopping")
+	}
+	if waiting := p.waiting.Load(); waiting != nil {
+		return *waiting
+	}
+	return nil
 }

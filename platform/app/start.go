@@ -9,20 +9,20 @@ import (
 	"github.com/ThreeDotsLabs/watermill/message"
 
 	"github.com/pizzamill/pizzamill/platform/bus"
-	"github.com/pizzamill/pizzamill/platform/bus/gochannel"
+	"github.com/pizzamill/pizzamill/platform/idempotency"
 	"github.com/pizzamill/pizzamill/platform/module"
 	"github.com/pizzamill/pizzamill/platform/stage"
 	"github.com/pizzamill/pizzamill/platform/store"
-	"github.com/pizzamill/pizzamill/platform/store/sqlite"
 	"github.com/pizzamill/pizzamill/platform/telemetry"
 )
 
-// start brings the process up. The order matters twice: listeners and the
+// start brings the process up. The order matters three times: listeners and the
 // ledger's lock come before anything is dispatched, so that a second process
-// is refused before it bakes everything again; and everybody is subscribed
+// is refused before it bakes everything again; orders are taken as soon as the
+// ledger is there, whether or not a broker is; and everybody is subscribed
 // before the relay puts the first event on the bus.
 //
-// The listeners answer from early on, and say that the process is starting.
+// The listeners answer from early on, and say what the process waits for.
 //
 // Stopping goes the other way: the listeners close and no more orders are
 // taken, the relay stops, what an in-memory bus still holds is worked off, the
@@ -37,9 +37,7 @@ func (p *process) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := p.bus.Declare(ctx, p.subscriptions()); err != nil {
-		return fmt.Errorf("declare topics and groups: %w", err)
-	}
+	p.bus.Declare(Subscriptions(p.pipeline, p.all))
 	for _, m := range p.selected {
 		if err := m.Start(env); err != nil {
 			return fmt.Errorf("start %s: %w", m.Name, err)
@@ -47,10 +45,21 @@ func (p *process) start(ctx context.Context) error {
 	}
 	p.mount(l)
 	p.serve() // not ready yet, and says so
+	if p.blockTo != nil {
+		p.banner(p.blockTo)
+	}
+	if err := p.prepare(ctx); err != nil {
+		return err
+	}
+	p.stored.Store(true)
+	// A pipeline that does not belong on this bus is refused before it leaves
+	// topics and queues there.
 	if err := p.adopt(ctx); err != nil {
 		return err
 	}
-
+	if err := p.await(ctx, "the broker", p.bus.Connect); err != nil {
+		return err
+	}
 	p.consumers.start(p.fail)
 	p.onStop("consumers", p.consumers.stop)
 	if err := p.runRouter(ctx); err != nil {
@@ -59,13 +68,12 @@ func (p *process) start(ctx context.Context) error {
 	p.onStopWithin(0.6, "what is on the bus", p.bus.Drain)
 	p.sources.start(p.fail)
 	p.onStop("sources", p.sources.stop)
-
 	p.onStopWithin(0.25, "requests in hand", p.closeServers)
-	p.running.Store(true)
+	p.waiting.Store(nil)
 	return nil
 }
 
-// open opens store and bus and returns what modules stand on.
+// open makes store and bus and returns what modules stand on. It waits for nobody.
 func (p *process) open(ctx context.Context, l *listeners) (*module.Env, error) {
 	p.metrics = telemetry.NewMetrics(l.registry)
 	l.registry.MustRegister(telemetry.PipelineInfo(p.pipeline))
@@ -75,11 +83,20 @@ func (p *process) open(ctx context.Context, l *listeners) (*module.Env, error) {
 		}
 		l.registry.MustRegister(telemetry.LedgerCollector(p.ledger, p.log))
 	}
-	logger := telemetry.WatermillLogger(p.log.With("module", "watermill"))
-	p.bus = gochannel.New(p.config.Bus.Prefix, logger)
-	p.onStop("bus", func(context.Context) error { return p.bus.Close() })
+	records := p.memoryRecords
+	if p.config.Idempotency.Driver == "postgres" && p.needs(func(m module.Module) bool { return m.Stage }) {
+		if err := p.openRecords(); err != nil {
+			return nil, err
+		}
+		records = p.sharedRecords
+	}
+	var err error
+	if p.bus, err = OpenBus(p.config, p.log); err != nil {
+		return nil, err
+	}
+	p.onStop("bus", func(ctx context.Context) error { return within(ctx, p.bus.Close) })
 	l.registry.MustRegister(telemetry.LagCollector(p.bus, p.log))
-
+	logger := telemetry.WatermillLogger(p.log.With("module", "watermill"))
 	router, err := message.NewRouter(message.RouterConfig{CloseTimeout: p.config.App.ShutdownTimeout}, logger)
 	if err != nil {
 		return nil, fmt.Errorf("router: %w", err)
@@ -88,64 +105,70 @@ func (p *process) open(ctx context.Context, l *listeners) (*module.Env, error) {
 	return &module.Env{
 		Config: p.config, Pipeline: p.pipeline, Log: p.log, Metrics: p.metrics,
 		Bus: p.bus, Router: p.router, Ledger: p.ledger,
-		Main: l.mainMux, Admin: l.adminMux,
+		Main: l.mainMux, Admin: l.adminMux, Records: records,
 		Source: p.sources.add, Consumer: p.consumers.add,
 	}, nil
 }
 
-// openLedger opens the database and takes its lock.
-func (p *process) openLedger(ctx context.Context) error {
-	driver, err := sqlite.Open(ctx, p.config.Store.Path)
-	if err != nil {
-		return fmt.Errorf("store: %w", err)
+func (p *process) memoryRecords(string) idempotency.Records {
+	return idempotency.NewMemory(idempotency.MemorySize)
+}
+
+// prepare waits for the databases, until they have the tables.
+func (p *process) prepare(ctx context.Context) error {
+	for _, d := range p.databases {
+		err := p.await(ctx, d.name, func(ctx context.Context) error {
+			err := d.prepare(ctx)
+			if err != nil && !mayCome(err) {
+				return &finalError{err}
+			}
+			return err
+		})
+		if err != nil {
+			return err
+		}
 	}
-	p.onStop("store", func(context.Context) error { return driver.Close() })
-	p.ledger = store.New(driver, store.Options{
-		Pipeline:      p.pipeline,
-		Log:           p.log,
-		ObserveCommit: p.metrics.StoreCommit.Observe,
-		ObservePizza:  p.metrics.Pizza.Observe,
-	})
-	p.onStop("ledger", func(ctx context.Context) error { return within(ctx, p.ledger.Close) })
 	return nil
 }
 
-// adopt makes the ledger that of this bus: after the loss of an in-memory one,
-// open orders start again.
-func (p *process) adopt(ctx context.Context) error {
-	if p.ledger == nil {
-		return nil
-	}
-	identity, err := p.bus.Identity(ctx)
-	if err != nil {
-		return fmt.Errorf("identity of the bus: %w", err)
-	}
+// await calls reach until it succeeds, and says meanwhile what the process waits
+// for. It gives up when ctx ends, and at an error that waiting does not mend.
+func (p *process) await(ctx context.Context, what string, reach func(context.Context) error) error {
+	var reported time.Time
 	for wait := 100 * time.Millisecond; ; wait = min(2*wait, 5*time.Second) {
-		err := p.ledger.Start(ctx, identity)
-		if err == nil {
+		err := reach(ctx)
+		switch {
+		case err == nil:
 			return nil
+		case isFinal(err):
+			return fmt.Errorf("%s: %w", what, err)
 		}
-		err = fmt.Errorf("start the ledger: %w", err)
-		if !errors.Is(err, store.ErrUnavailable) || !stage.Pause(ctx, wait) {
+		err = fmt.Errorf("waiting for %s: %w", what, err)
+		p.waiting.Store(&err)
+		if time.Since(reported) > reportEvery {
+			p.log.Warn("waiting", "for", what, "error", errors.Unwrap(err))
+			reported = time.Now()
+		}
+		if !stage.Pause(ctx, wait) {
 			return err
 		}
-		p.log.Warn("waiting", "for", err)
 	}
 }
 
-// subscriptions lists who reads what, of the whole pipeline and not only of
-// this process.
-func (p *process) subscriptions() []bus.Subscription {
-	var subs []bus.Subscription
-	for _, m := range p.all {
-		if m.Consumes == nil || m.Stage && p.pipeline.Index(m.Name) < 0 {
-			continue
-		}
-		for _, topic := range m.Consumes(p.pipeline) {
-			subs = append(subs, bus.Subscription{Topic: topic, Group: m.Name})
-		}
-	}
-	return subs
+// reportEvery is how often a process says again what it waits for.
+const reportEvery = 10 * time.Second
+
+// finalError is an error that waiting does not mend.
+type finalError struct{ error }
+
+func (e *finalError) Unwrap() error { return e.error }
+
+// isFinal reports whether an error of the start is one that waiting does not mend.
+func isFinal(err error) bool {
+	var final *finalError
+	var conflict *bus.ConflictError
+	var pipeline *store.PipelineError
+	return errors.As(err, &final) || errors.As(err, &conflict) || errors.As(err, &pipeline)
 }
 
 // runRouter runs the handlers and returns once all are subscribed.
