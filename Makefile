@@ -8,7 +8,7 @@ GOLANGCI_LINT := go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v
 
 .PHONY: help
 help: ## list the commands
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: run
 run: ## start pizzamill with its defaults: the same as `go run .`
@@ -19,7 +19,7 @@ build: ## build the binary into dist/
 	go build -trimpath -o dist/pizzamill .
 
 .PHONY: test
-test: ## everything: race detector, real browser, 20 rounds of kill -9; installs what it needs
+test: ## everything: real brokers, race detector, real browser, 20 rounds of kill -9; installs what it needs
 	scripts/test.sh
 
 .PHONY: test-short
@@ -37,6 +37,15 @@ test-browser: ## the pages in a real Chromium, with axe
 .PHONY: test-e2e
 test-e2e: ## the built binary from outside, at full length
 	scripts/test.sh e2e
+
+.PHONY: services
+services: ## start Kafka, RabbitMQ and PostgreSQL to develop with, and print where they are
+	@scripts/services.sh up all
+	@scripts/services.sh exports
+
+.PHONY: services-down
+services-down: ## stop them; what is in them stays
+	@scripts/services.sh down all
 
 .PHONY: bench
 bench: ## benchmarks; BENCH=Pattern picks some

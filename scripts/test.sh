@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Runs the tests that need more than Go, and sets up what they need: a C
+# Runs the tests that need more than Go, and sets up what they need: real Kafka,
+# RabbitMQ and PostgreSQL (services.sh), Python for the example stages, a C
 # compiler for the race detector, Chromium, and axe-core. Without arguments all
 # parts run: race, browser, e2e.
 #
@@ -14,6 +15,7 @@ axe_sha512=1477dafa598d8d065f273d6af302aa203c02e83131707b7fa648cd41bd3d6b734f8c2
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/pizzamill
 
 left_out=()
+services= # the process that starts the servers
 
 say() { printf '\n==> %s\n' "$*" >&2; }
 
@@ -72,8 +74,72 @@ find_axe() {
 	echo "$cache/package/axe.min.js"
 }
 
+# end_services stops the servers of this run, whatever became of it.
+end_services() {
+	if [ -n "${SERVICES_STATE:-}" ]; then
+		wait # for servers that are still being started
+		scripts/services.sh wipe all
+		rm -rf "$SERVICES_STATE"
+	fi
+}
+
+# start_services starts servers for this run alone in the background, on ports of
+# their own.
+start_services() {
+	[ -z "${SERVICES_STATE:-}" ] || return 0
+	scripts/services.sh sweep
+	SERVICES_STATE=$(scripts/services.sh new)
+	export SERVICES_STATE SERVICES_OWNER=$$
+	trap end_services EXIT
+	trap 'exit 130' INT
+	trap 'exit 143' TERM
+	say "starting Kafka, RabbitMQ and PostgreSQL"
+	scripts/services.sh up all &
+	services=$!
+}
+
+# use_services waits for the servers and tells the tests where they are.
+use_services() {
+	[ -n "$services" ] || return 0
+	wait "$services" || true
+	services=
+	local name
+	for name in kafka rabbitmq postgres; do
+		if scripts/services.sh status "$name" >&2; then
+			eval "$(scripts/services.sh env "$name")"
+		else
+			leave_out "tests with a real $name" "it cannot be had: see above"
+		fi
+	done
+}
+
+# find_python prints the path of a Python that has what the example stages need.
+find_python() {
+	if [ -n "${PIZZAMILL_TEST_PYTHON:-}" ]; then
+		echo "$PIZZAMILL_TEST_PYTHON"
+		return
+	fi
+	local wanted=examples/python-stage/requirements.txt folder
+	folder=$cache/python-$(cksum <$wanted | cut -d' ' -f1)
+	if [ ! -e "$folder/complete" ]; then
+		python3 -c 'import ensurepip, venv' 2>/dev/null || install python3-venv || return 1
+		say "fetching what the example stages in Python need"
+		mkdir -p "$cache"
+		python3 -m venv --clear "$folder" >&2 && "$folder/bin/pip" install -q -r $wanted >&2 || return 1
+		touch "$folder/complete"
+	fi
+	echo "$folder/bin/python"
+}
+
 test_race() {
-	if command -v gcc >/dev/null || command -v clang >/dev/null || install gcc libc6-dev; then
+	local compiler=yes
+	command -v gcc >/dev/null || command -v clang >/dev/null || install gcc libc6-dev || compiler=
+	if [ -n "$compiler" ]; then
+		say "building, with the race detector"
+		CGO_ENABLED=1 go build -race ./...
+	fi
+	use_services
+	if [ -n "$compiler" ]; then
 		say "all packages, with the race detector"
 		CGO_ENABLED=1 go test -race -timeout 15m ./...
 	else
@@ -98,18 +164,31 @@ test_browser() {
 }
 
 test_e2e() {
+	go build ./...
+	use_services
+	local python
+	if python=$(find_python); then
+		export PIZZAMILL_TEST_PYTHON=$python
+	else
+		leave_out "the example stages in Python" "they need Python 3 (Debian: python3-venv) and the packages in examples/python-stage/requirements.txt"
+	fi
 	say "the binary from outside, at full length"
 	PIZZAMILL_E2E=full go test -count 1 -timeout 12m ./e2e/...
 }
 
-for part in ${@:-race browser e2e}; do
+parts=${*:-race browser e2e}
+for part in $parts; do
 	case $part in
-	race | browser | e2e) "test_$part" ;;
+	browser) ;;
+	race | e2e) start_services ;;
 	*)
 		echo "usage: $0 [race] [browser] [e2e]" >&2
 		exit 2
 		;;
 	esac
+done
+for part in $parts; do
+	"test_$part"
 done
 
 if [ ${#left_out[@]} -gt 0 ]; then
