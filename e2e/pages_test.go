@@ -17,7 +17,7 @@ var (
 )
 
 // page asks for a page as a browser does and checks what every page must have.
-func page(t *testing.T, addr, path string, status int) string {
+func page(t testing.TB, addr, path string, status int) string {
 	t.Helper()
 	r := send(t, addr, request11("GET", path, addr, []string{"Accept: text/html"}, ""))
 	if r.status != status || !strings.HasPrefix(r.header.Get("Content-Type"), "text/html") {

@@ -12,7 +12,9 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -28,11 +30,12 @@ type server struct {
 	t     testing.TB
 	bin   string
 	dir   string
-	main  string // host:port
+	main  string // host:port, "" if no module of it opens the main listener
 	admin string
-	env   []string
+	args  []string // serve and its flags
+	env   []string // PIZZAMILL_… variables without the prefix; the last of a name counts
 
-	proc *process // the running one, or the last
+	proc *process // the running one, or the last; nil before the first
 }
 
 // process is one run of the binary.
@@ -48,7 +51,7 @@ type process struct {
 // PIZZAMILL_… variables, as NAME=value without the prefix.
 func newServer(t testing.TB, bin string, settings ...string) *server {
 	t.Helper()
-	s := &server{t: t, bin: bin, dir: t.TempDir(), main: freeAddr(t), admin: freeAddr(t)}
+	s := &server{t: t, bin: bin, dir: t.TempDir(), main: freeAddr(t), admin: freeAddr(t), args: []string{"serve"}}
 	s.env = append([]string{"HTTP_LISTEN=" + s.main, "ADMIN_LISTEN=" + s.admin}, settings...)
 	t.Cleanup(func() {
 		if s.proc != nil {
@@ -71,7 +74,16 @@ func start(t testing.TB, settings ...string) *server {
 // boot starts the process and returns at once.
 func (s *server) boot() {
 	s.t.Helper()
-	s.proc = s.spawn("serve")
+	s.proc = s.spawn(s.args...)
+}
+
+// running reports whether the process is there, paused or not.
+func (s *server) running() bool {
+	if s.proc == nil {
+		return false
+	}
+	_, over := s.proc.wait(0)
+	return !over
 }
 
 // spawn starts the binary with arguments, in the server's folder and environment.
@@ -96,10 +108,7 @@ func (s *server) spawn(args ...string) *process {
 	p.cmd = exec.Command(s.bin, args...)
 	p.cmd.Dir = s.dir
 	p.cmd.Stdout, p.cmd.Stderr = out, errs
-	p.cmd.Env = os.Environ()
-	for _, kv := range s.env {
-		p.cmd.Env = append(p.cmd.Env, "PIZZAMILL_"+kv)
-	}
+	p.cmd.Env = s.environ()
 	if err := p.cmd.Start(); err != nil {
 		s.t.Fatalf("start %s: %v", s.bin, err)
 	}
@@ -113,11 +122,26 @@ func (s *server) spawn(args ...string) *process {
 	return p
 }
 
+// environ is the environment of whatever the server runs. The product finds its
+// configuration there too, so that only what a test sets may reach it.
+func (s *server) environ() []string {
+	env := slices.DeleteFunc(os.Environ(), func(kv string) bool { return strings.HasPrefix(kv, "PIZZAMILL_") })
+	for _, kv := range s.env {
+		env = append(env, "PIZZAMILL_"+kv)
+	}
+	return env
+}
+
 // signal sends one signal to the process and to nobody else.
 func (p *process) signal(sig os.Signal) { _ = p.cmd.Process.Signal(sig) }
 
 // wait returns the exit status, or false if the process is not over in time.
 func (p *process) wait(limit time.Duration) (int, bool) {
+	select {
+	case <-p.exited:
+		return p.code, true
+	default:
+	}
 	select {
 	case <-p.exited:
 		return p.code, true
@@ -150,31 +174,53 @@ func (s *server) terminate(limit time.Duration) (int, time.Duration) {
 	s.proc.signal(syscall.SIGTERM)
 	code, ok := s.proc.wait(limit)
 	if !ok {
-		s.t.Fatalf("still running %s after SIGTERM\n%s", limit, tail(s.proc.errors()))
+		s.t.Fatalf("%s: still running %s after SIGTERM\n%s", s.name(), limit, tail(s.proc.errors()))
 	}
 	return code, time.Since(began)
 }
 
-// awaitReady waits until both listeners say that they are ready.
+// pause stops the process as a debugger or a suspended machine does; resume lets it go on.
+func (s *server) pause()  { s.proc.signal(syscall.SIGSTOP) }
+func (s *server) resume() { s.proc.signal(syscall.SIGCONT) }
+
+// awaitReady waits until its listeners say that they are ready: the process
+// takes orders, and has everything else it needs.
 func (s *server) awaitReady() {
 	s.t.Helper()
+	if s.main != "" {
+		s.awaitTaking()
+	}
+	s.awaitProbe(s.admin)
+}
+
+// awaitTaking waits until orders are taken. That may be before the process is ready.
+func (s *server) awaitTaking() {
+	s.t.Helper()
+	s.awaitProbe(s.main)
+}
+
+func (s *server) awaitProbe(addr string) {
+	s.t.Helper()
 	deadline := time.Now().Add(startTimeout)
-	for _, addr := range []string{s.main, s.admin} {
-		for !s.isReady(addr) {
-			select {
-			case <-s.proc.exited:
-				s.t.Fatalf("the process ended with %d before it was ready\n%s", s.proc.code, tail(s.proc.errors()))
-			case <-time.After(10 * time.Millisecond):
-			}
-			if time.Now().After(deadline) {
-				s.t.Fatalf("%s not ready within %s\n%s", addr, startTimeout, tail(s.proc.errors()))
-			}
+	for !s.isReady(addr) {
+		select {
+		case <-s.proc.exited:
+			s.t.Fatalf("%s: the process ended with %d before it was ready\n%s", s.name(), s.proc.code, tail(s.proc.errors()))
+		case <-time.After(10 * time.Millisecond):
+		}
+		if time.Now().After(deadline) {
+			s.t.Fatalf("%s: %s not ready within %s\n%s", s.name(), addr, startTimeout, tail(s.proc.errors()))
 		}
 	}
 }
 
+// name says which process it is, for people.
+func (s *server) name() string { return filepath.Base(s.bin) + " " + strings.Join(s.args, " ") }
+
+// isReady asks the probe of a listener. A process with much to ask (the broker,
+// the database) may take almost a second to say so.
 func (s *server) isReady(addr string) bool {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+addr+"/readyz", nil)
 	if err != nil {
@@ -201,9 +247,9 @@ func (s *server) checkLogs() {
 	for _, f := range files {
 		text := readFile(f)
 		if at := stackTrace.FindStringIndex(text); at != nil {
-			s.t.Errorf("on standard error:\n%.4000s", text[at[0]:])
+			s.t.Errorf("%s: on standard error:\n%.4000s", s.name(), text[at[0]:])
 		} else if s.t.Failed() && f == s.proc.stderr {
-			s.t.Logf("end of the log:\n%s", tail(text))
+			s.t.Logf("%s: end of the log:\n%s", s.name(), tail(text))
 		}
 	}
 }
@@ -227,10 +273,7 @@ func (s *server) commandContext(ctx context.Context, args ...string) result {
 	var out, errs bytes.Buffer
 	cmd := exec.CommandContext(ctx, s.bin, args...)
 	cmd.Dir, cmd.Stdout, cmd.Stderr = s.dir, &out, &errs
-	cmd.Env = os.Environ()
-	for _, kv := range s.env {
-		cmd.Env = append(cmd.Env, "PIZZAMILL_"+kv)
-	}
+	cmd.Env = s.environ()
 	err := cmd.Run()
 	var exit *exec.ExitError
 	if err != nil && !errors.As(err, &exit) {
@@ -242,13 +285,20 @@ func (s *server) commandContext(ctx context.Context, args ...string) result {
 	return result{code: cmd.ProcessState.ExitCode(), stdout: out.String(), stderr: errs.String()}
 }
 
+// givenAddrs are those that freeAddr has returned: each belongs to one server,
+// also while that is down.
+var givenAddrs sync.Map
+
 // freeAddr returns a loopback address that nobody listens on. It is below the
 // range from which systems take the ports of outgoing connections, so that none
 // of those takes it while the server is down.
 func freeAddr(t testing.TB) string {
 	t.Helper()
-	for range 100 {
+	for range 1000 {
 		addr := fmt.Sprintf("127.0.0.1:%d", 20000+rand.IntN(12000))
+		if _, given := givenAddrs.LoadOrStore(addr, true); given {
+			continue
+		}
 		if l, err := net.Listen("tcp", addr); err == nil {
 			l.Close()
 			return addr
