@@ -29,6 +29,7 @@ func open(t testing.TB, dsn string) *postgres.DB {
 }
 
 func TestConformance(t *testing.T) {
+	t.Parallel() // beside those that wait for a server that hangs
 	database := testservice.Database(t)
 	var schemas atomic.Int32
 	storetest.Run(t, func(t *testing.T) storetest.Open {

@@ -83,34 +83,6 @@ func TestConflictsAreTold(t *testing.T) {
 	}
 }
 
-// Two relays never have the same order, and do not wait for each other.
-func TestWhatOneRelayLooksAtTheOtherPassesBy(t *testing.T) {
-	db, peer := two(t)
-	mustUpdate(t, db, write(&store.Changes{NewOrders: []*store.OrderRow{{ID: "a", Count: 1}, {ID: "b", Count: 1, Turn: 1}}}))
-	ready := func(tx store.Tx, limit int) (ids string) {
-		rows, err := tx.Ready(1, limit)
-		if err != nil {
-			t.Error(err)
-		}
-		for _, row := range rows {
-			ids += row.ID
-		}
-		return ids
-	}
-	mustUpdate(t, db, func(tx store.Tx) error {
-		if got := ready(tx, 1); got != "a" {
-			t.Errorf("one has %q", got)
-		}
-		mustUpdate(t, peer, func(tx store.Tx) error {
-			if got := ready(tx, 9); got != "b" {
-				t.Errorf("the other one has %q", got)
-			}
-			return nil
-		})
-		return nil
-	})
-}
-
 // A letter of nobody's order has no order's lock to stand under.
 func TestALetterIsNotWrittenOverUnseen(t *testing.T) {
 	db, peer := two(t)

@@ -23,7 +23,7 @@ var _ store.Tx = (*tx)(nil)
 func (t *tx) Ready(now int64, limit int) ([]store.OrderRow, error) {
 	return t.orders(fmt.Sprintf(`WHERE dispatched < count AND lease_until <= $1
 		AND %d - (dispatched - (completed + dead_lettered - done_ahead)) >= least(%d, count - dispatched)
-		ORDER BY turn, seq LIMIT $2 FOR UPDATE SKIP LOCKED`, store.Window, store.ChunkSize), now, limit)
+		ORDER BY turn, seq LIMIT $2`, store.Window, store.ChunkSize), now, limit)
 }
 
 func (t *tx) LastTurn() (turn int64, err error) {
