@@ -53,7 +53,7 @@ up() {
 	local n=$1
 	if given "$n"; then
 		tcp $(address "$n") && return
-		fail "$n: nothing answers at $(address "$n"), which the environment names; start it, or unset the variable"
+		fail "$n: nothing answers at $(address "$n" | tr ' ' :), which the environment names; start it, or unset the variable"
 	fi
 	lock "$n"
 	mkdir -p -m 755 "$state/$n"
@@ -145,19 +145,15 @@ status() {
 	[ "$what" = up ]
 }
 
-env_of() {
-	local variable value
-	given "$1" || [ -n "$(means "$1")" ] || fail "$1 was not started; start it with: $0 up $1"
-	for variable in $("${1}_variables"); do
-		value=$("value_of_$variable")
-		[ -z "$value" ] || echo "export $variable='$value'"
-	done
-}
+env_of() { there "$1" && "${1}_env"; }
+exports_of() { there "$1" && "${1}_exports"; }
 
-exports_of() {
-	given "$1" || [ -n "$(means "$1")" ] || fail "$1 was not started; start it with: $0 up $1"
-	"${1}_exports"
-}
+# there NAME ends us unless it is known where a server is.
+there() { [ -n "$(means "$1")" ] || fail "$1 was not started; start it with: $0 up $1"; }
+
+# export_line VARIABLE VALUE prints what a shell is to evaluate; nothing without a
+# value.
+export_line() { [ -z "$2" ] || echo "export $1='$2'"; }
 
 sweep() {
 	local set owner

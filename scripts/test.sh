@@ -35,11 +35,15 @@ install() {
 		return 1
 	fi
 	say "installing $*"
-	if [ -z "$updated" ]; then
-		apt-get update -q >&2 || return 1
-		updated=yes
-	fi
-	DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "$@" >&2
+	mkdir -p "$cache"
+	{ # services.sh installs too, and only one can at a time.
+		flock 9
+		if [ -z "$updated" ]; then
+			apt-get update -q >&2 || return 1
+			updated=yes
+		fi
+		DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "$@" >&2
+	} 9>"$cache/apt.lock"
 }
 
 # find_chromium prints the path of a Chromium.
@@ -76,17 +80,14 @@ find_axe() {
 
 # end_services stops the servers of this run, whatever became of it.
 end_services() {
-	if [ -n "${SERVICES_STATE:-}" ]; then
-		wait # for servers that are still being started
-		scripts/services.sh wipe all
-		rm -rf "$SERVICES_STATE"
-	fi
+	wait || true # for servers that are still being started
+	scripts/services.sh wipe all && rm -rf "$SERVICES_STATE"
 }
 
 # start_services starts servers for this run alone in the background, on ports of
 # their own.
 start_services() {
-	[ -z "${SERVICES_STATE:-}" ] || return 0
+	[ -z "$services" ] || return 0
 	scripts/services.sh sweep
 	SERVICES_STATE=$(scripts/services.sh new)
 	export SERVICES_STATE SERVICES_OWNER=$$
@@ -96,21 +97,6 @@ start_services() {
 	say "starting Kafka, RabbitMQ and PostgreSQL"
 	scripts/services.sh up all &
 	services=$!
-}
-
-# use_services waits for the servers and tells the tests where they are.
-use_services() {
-	[ -n "$services" ] || return 0
-	wait "$services" || true
-	services=
-	local name
-	for name in kafka rabbitmq postgres; do
-		if scripts/services.sh status "$name" >&2; then
-			eval "$(scripts/services.sh env "$name")"
-		else
-			leave_out "tests with a real $name" "it cannot be had: see above"
-		fi
-	done
 }
 
 # find_python prints the path of a Python that has what the example stages need.
@@ -125,10 +111,32 @@ find_python() {
 		python3 -c 'import ensurepip, venv' 2>/dev/null || install python3-venv || return 1
 		say "fetching what the example stages in Python need"
 		mkdir -p "$cache"
-		python3 -m venv --clear "$folder" >&2 && "$folder/bin/pip" install -q -r $wanted >&2 || return 1
+		python3 -m venv "$folder" >&2 && "$folder/bin/pip" install -q -r $wanted >&2 || return 1
 		touch "$folder/complete"
 	fi
 	echo "$folder/bin/python"
+}
+
+# use_services waits for the servers, and tells the tests where they are and where
+# Python is.
+use_services() {
+	[ -n "$services" ] || return 0
+	wait "$services" || true
+	services=
+	local name
+	for name in kafka rabbitmq postgres; do
+		if scripts/services.sh status "$name" >&2; then
+			eval "$(scripts/services.sh env "$name")"
+		else
+			leave_out "tests with a real $name" "it cannot be had: see above"
+		fi
+	done
+	local python
+	if python=$(find_python); then
+		export PIZZAMILL_TEST_PYTHON=$python
+	else
+		leave_out "the example stages in Python" "they need Python 3 (Debian: python3-venv) and the packages in examples/python-stage/requirements.txt"
+	fi
 }
 
 test_race() {
@@ -166,12 +174,6 @@ test_browser() {
 test_e2e() {
 	go build ./...
 	use_services
-	local python
-	if python=$(find_python); then
-		export PIZZAMILL_TEST_PYTHON=$python
-	else
-		leave_out "the example stages in Python" "they need Python 3 (Debian: python3-venv) and the packages in examples/python-stage/requirements.txt"
-	fi
 	say "the binary from outside, at full length"
 	PIZZAMILL_E2E=full go test -count 1 -timeout 12m ./e2e/...
 }

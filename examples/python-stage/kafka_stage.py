@@ -68,7 +68,7 @@ def work(args, running):
     # The topics are pizzamill's to create: it knows with how many partitions.
     common = {
         "bootstrap_servers": args.brokers.split(","), "allow_auto_create_topics": False,
-        "metadata_max_age_ms": 5000, "reconnect_backoff_max_ms": 1000, "bootstrap_timeout_ms": 5000}
+        "metadata_max_age_ms": 1000, "reconnect_backoff_max_ms": 1000, "bootstrap_timeout_ms": 5000}
     # Kafka says what is too large. An idempotent producer of this library fails
     # all that follows such a record; without, one request at a time keeps the order.
     producer = KafkaProducer(

@@ -47,8 +47,8 @@ lock_file() {
 
 unlock() { exec 9>&-; }
 
-# means NAME prints how a server was started: docker or packages; nothing if it
-# was not.
+# means NAME prints how a server was started: docker or packages; environment if
+# that says where there is one; nothing if it was not started.
 means() {
 	if given "$1"; then
 		echo environment
@@ -57,27 +57,28 @@ means() {
 	fi
 }
 
-# given NAME reports whether the environment says where a server is.
-given() {
+# given NAME reports whether we are to use a server that the environment names.
+# One that this set has started comes first: the environment may name just that.
+given() { [ ! -e "$state/$1/means" ] && [ -n "$(named "$1")" ]; }
+
+# named NAME prints the address of a server in the environment.
+named() {
 	case $1 in
-	kafka) [ -n "${PIZZAMILL_TEST_KAFKA:-}" ] ;;
-	rabbitmq) [ -n "${PIZZAMILL_TEST_AMQP:-}" ] ;;
-	postgres) [ -n "${PIZZAMILL_TEST_POSTGRES:-}" ] ;;
+	kafka) echo "${PIZZAMILL_TEST_KAFKA:-}" ;;
+	rabbitmq) echo "${PIZZAMILL_TEST_AMQP:-}" ;;
+	management) echo "${PIZZAMILL_TEST_RABBITMQ_MANAGEMENT:-}" ;;
+	postgres) echo "${PIZZAMILL_TEST_POSTGRES:-}" ;;
 	esac
 }
 
 # address NAME prints host and port.
 address() {
-	local place=
-	case $1 in
-	kafka) place=${PIZZAMILL_TEST_KAFKA:-} ;;
-	rabbitmq) place=${PIZZAMILL_TEST_AMQP:-} ;;
-	postgres) place=${PIZZAMILL_TEST_POSTGRES:-} ;;
-	esac
-	if [ -z "$place" ]; then
+	local place
+	if ! given "$1"; then
 		echo "127.0.0.1 $(port "$1")"
 		return
 	fi
+	place=$(named "$1")
 	place=${place#*://}
 	place=${place%%[/?]*}
 	place=${place##*@}

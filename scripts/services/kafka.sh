@@ -2,9 +2,9 @@
 
 kafka_version=4.4.0
 
-kafka_variables() { echo PIZZAMILL_TEST_KAFKA; }
-value_of_PIZZAMILL_TEST_KAFKA() { address kafka | tr ' ' :; }
-kafka_exports() { echo "export PIZZAMILL_KAFKA_BROKERS='$(address kafka | tr ' ' :)'"; }
+kafka_url() { given kafka && named kafka || echo "127.0.0.1:$(port kafka)"; }
+kafka_env() { export_line PIZZAMILL_TEST_KAFKA "$(kafka_url)"; }
+kafka_exports() { export_line PIZZAMILL_KAFKA_BROKERS "$(kafka_url)"; }
 
 # kafka_ok reports whether the broker lists itself (Metadata, version 1) and has
 # a coordinator for groups (FindCoordinator, version 1): only then does all work.

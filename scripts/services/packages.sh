@@ -1,7 +1,7 @@
 # Servers from packages, run by us and not by the system. Sourced by services.sh.
 
 packages_start() {
-	[ -r /proc/self/stat ] || fail "$1: without Docker this needs Linux; start an engine, or say where $1 is in $("${1}_variables" | head -1)"
+	[ -r /proc/self/stat ] || fail "$1: without Docker this needs Linux; start an engine, or say in the environment where $1 is"
 	# One that was killed a moment ago may not have let go of its port.
 	local i
 	for i in {1..30}; do

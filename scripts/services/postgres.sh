@@ -1,10 +1,10 @@
 # PostgreSQL as a cluster of our own. Sourced by services.sh.
 
-postgres_variables() { echo PIZZAMILL_TEST_POSTGRES; }
-value_of_PIZZAMILL_TEST_POSTGRES() {
-	echo "${PIZZAMILL_TEST_POSTGRES:-postgres://pizzamill:pizzamill@127.0.0.1:$(port postgres)/pizzamill?sslmode=disable}"
+postgres_url() {
+	given postgres && named postgres || echo "postgres://pizzamill:pizzamill@127.0.0.1:$(port postgres)/pizzamill?sslmode=disable"
 }
-postgres_exports() { echo "export PIZZAMILL_STORE_DSN='$(value_of_PIZZAMILL_TEST_POSTGRES)'"; }
+postgres_env() { export_line PIZZAMILL_TEST_POSTGRES "$(postgres_url)"; }
+postgres_exports() { export_line PIZZAMILL_STORE_DSN "$(postgres_url)"; }
 
 # postgres_ok reports whether a client that says who it is is asked for its
 # password. A server that still starts, or recovers, answers with an error.

@@ -1,19 +1,20 @@
 # RabbitMQ as a node of our own, with its own epmd. Sourced by services.sh.
 
-rabbitmq_variables() { echo PIZZAMILL_TEST_AMQP PIZZAMILL_TEST_RABBITMQ_MANAGEMENT; }
-value_of_PIZZAMILL_TEST_AMQP() { echo "${PIZZAMILL_TEST_AMQP:-amqp://guest:guest@127.0.0.1:$(port rabbitmq)/}"; }
-value_of_PIZZAMILL_TEST_RABBITMQ_MANAGEMENT() {
+rabbitmq_url() { given rabbitmq && named rabbitmq || echo "amqp://guest:guest@127.0.0.1:$(port rabbitmq)/"; }
+management_url() {
 	if given rabbitmq; then
-		echo "${PIZZAMILL_TEST_RABBITMQ_MANAGEMENT:-}"
+		named management
 	else
 		echo "http://guest:guest@127.0.0.1:$(port management)"
 	fi
 }
+rabbitmq_env() {
+	export_line PIZZAMILL_TEST_AMQP "$(rabbitmq_url)"
+	export_line PIZZAMILL_TEST_RABBITMQ_MANAGEMENT "$(management_url)"
+}
 rabbitmq_exports() {
-	local management
-	management=$(value_of_PIZZAMILL_TEST_RABBITMQ_MANAGEMENT)
-	echo "export PIZZAMILL_AMQP_URL='$(value_of_PIZZAMILL_TEST_AMQP)'"
-	[ -z "$management" ] || echo "export PIZZAMILL_AMQP_MANAGEMENT_URL='$management'"
+	export_line PIZZAMILL_AMQP_URL "$(rabbitmq_url)"
+	export_line PIZZAMILL_AMQP_MANAGEMENT_URL "$(management_url)"
 }
 
 # rabbitmq_ok reports whether AMQP is answered with a method frame, and the
