@@ -84,7 +84,8 @@ children() {
 launch() {
 	local log=$1
 	shift
-	setsid nohup "$@" >"$log" 2>&1 </dev/null &
+	# In a folder of its own, where what it leaves when it crashes is out of the way.
+	setsid nohup env -C "$(dirname "$log")" "$@" >"$log" 2>&1 </dev/null &
 	launched=$!
 }
 

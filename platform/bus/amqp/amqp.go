@@ -67,8 +67,13 @@ type Bus struct {
 	settle     time.Duration // settleTime, but in tests
 	patience   time.Duration // publishPatience, but in tests
 
-	publisher        *publisher
-	publish, consume *link // apart, since RabbitMQ stops reading from publishers when memory is short
+	publisher *publisher
+	// Apart, since RabbitMQ stops reading from publishers when memory is short, and
+	// since 3.10 closes the whole connection of who consumes a quorum queue that
+	// another process is just making: a queue that is being made on it would stay
+	// half made, for ever.
+	publish, consume, control *link
+	declaring                 sync.Mutex // one at a time, for the same reason
 
 	closing context.Context
 	close   context.CancelFunc
@@ -107,7 +112,7 @@ func New(config Config, log *slog.Logger) (*Bus, error) {
 		}
 	}
 	b.closing, b.close = context.WithCancel(context.Background())
-	b.publish, b.consume = &link{bus: b, purpose: "publish"}, &link{bus: b, purpose: "consume"}
+	b.publish, b.consume, b.control = &link{bus: b, purpose: "publish"}, &link{bus: b, purpose: "consume"}, &link{bus: b, purpose: "control"}
 	b.publisher = newPublisher(b)
 	return b, nil
 }
@@ -149,18 +154,16 @@ func (b *Bus) hasReaders(topic string) bool {
 	return false
 }
 
-// Connect opens both connections and makes exchanges, queues and bindings exist.
-// From then on that is done again after every reconnection, and now and then.
+// Connect opens connections and makes exchanges, queues and bindings exist. From
+// then on that is done again after every reconnection, and now and then.
 func (b *Bus) Connect(ctx context.Context) error {
-	if _, err := b.publish.get(ctx); err != nil {
+	if err := within(ctx, b.declareAll); err != nil {
 		return err
 	}
-	line, err := b.consume.get(ctx)
-	if err != nil {
-		return err
-	}
-	if err := within(ctx, func() error { return b.declareAll(line) }); err != nil {
-		return err
+	for _, l := range []*link{b.publish, b.consume} {
+		if _, err := l.get(ctx); err != nil {
+			return err
+		}
 	}
 	b.mu.Lock()
 	first := !b.connected
@@ -193,17 +196,15 @@ func (b *Bus) upkeep() {
 		case <-b.closing.Done():
 			return
 		}
-		if line, err := b.consume.get(b.closing); err == nil {
-			if err := b.restore(line); err != nil {
-				b.log.Debug("exchanges and queues not checked", "error", err)
-			}
+		if err := b.restore(); err != nil {
+			b.log.Debug("exchanges and queues not checked", "error", err)
 		}
 	}
 }
 
-// restore declares everything on a connection, if Connect succeeded before, and
-// keeps in mind what conflicts. It returns what else went wrong.
-func (b *Bus) restore(line *line) error {
+// restore declares everything, if Connect succeeded before, and keeps in mind
+// what conflicts. It returns what else went wrong.
+func (b *Bus) restore() error {
 	b.mu.Lock()
 	connected := b.connected
 	b.mu.Unlock()
@@ -211,7 +212,7 @@ func (b *Bus) restore(line *line) error {
 		return nil
 	}
 	var conflict *bus.ConflictError
-	if err := b.declareAll(line); err != nil && !errors.As(err, &conflict) {
+	if err := b.declareAll(); err != nil && !errors.As(err, &conflict) {
 		return err
 	}
 	b.mu.Lock()
@@ -239,7 +240,7 @@ func (b *Bus) Drain(context.Context) error { return nil }
 
 // Identity returns amqp/<prefix>/<cluster name>/<vhost>.
 func (b *Bus) Identity(ctx context.Context) (string, error) {
-	line, err := b.consume.get(ctx)
+	line, err := b.control.get(ctx)
 	if err != nil {
 		return "", err
 	}
@@ -303,8 +304,9 @@ func (b *Bus) Close() error {
 		b.management.close()
 	}
 	var lines sync.WaitGroup
-	lines.Go(b.publish.hangUp)
-	lines.Go(b.consume.hangUp)
+	for _, l := range []*link{b.publish, b.consume, b.control} {
+		lines.Go(l.hangUp)
+	}
 	lines.Wait()
 	<-ended
 	return nil

@@ -83,8 +83,7 @@ func (s *suiteSubscriber) Close() error {
 }
 
 func (s *suiteSubscriber) SubscribeInitialize(topic string) error {
-	s.bus.Declare(append(s.bus.subscriptions(), bus.Subscription{Topic: topic, Group: s.group}))
-	return s.bus.Connect(context.Background())
+	return s.bus.declare([]bus.Subscription{{Topic: topic, Group: s.group}})
 }
 
 func (s *suiteSubscriber) Subscribe(ctx context.Context, topic string) (<-chan *message.Message, error) {

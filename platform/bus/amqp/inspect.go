@@ -74,7 +74,7 @@ func (b *Bus) Queues(ctx context.Context) ([]string, error) {
 
 // inspect returns the state of each subscription's queue, nil where there is none.
 func (b *Bus) inspect(ctx context.Context, subs []bus.Subscription) ([]*amqp091.Queue, error) {
-	line, err := b.consume.get(ctx)
+	line, err := b.control.get(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -86,12 +86,10 @@ func (b *Bus) place() string { return Place(b.config.URL) }
 // attempt connects, and makes everything exist before anybody uses the connection.
 func (l *link) attempt(d *dialling) {
 	line, err := l.dial()
-	if err == nil {
-		stop := context.AfterFunc(l.bus.closing, line.hangUp)
-		if err = l.bus.restore(line); err != nil {
+	if err == nil && l != l.bus.control {
+		if err = l.bus.restore(); err != nil {
 			line.hangUp()
 		}
-		stop()
 	}
 	if err != nil {
 		line, err = nil, fmt.Errorf("connect to RabbitMQ at %s: %w", l.bus.place(), err)

@@ -117,8 +117,8 @@ func (w *worker) try(batch []*outgoing) ([]*outgoing, error) {
 			left, failed = append(left, o), errUnroutable
 		case w.out.ch.IsClosed():
 			left = append(left, o)
-		default:
-			o.settle(errNacked)
+		default: // a quorum queue without a leader, for example
+			left, failed = append(left, o), errNacked
 		}
 	}
 	left = append(left, rest...)
@@ -183,28 +183,15 @@ func (w *worker) open() error {
 
 // restore makes exist what a batch found missing.
 func (w *worker) restore(batch []*outgoing) error {
-	line, err := w.bus.publish.get(w.bus.closing)
-	if err != nil {
-		return err
-	}
-	if err := w.bus.restore(line); err != nil {
+	if err := w.bus.restore(); err != nil {
 		return err
 	}
 	// A bus that was never connected has but the topics that it is used with.
-	desk := &desk{line: line}
-	defer desk.close()
-	seen := map[string]bool{}
+	topics := map[string]bool{}
 	for _, o := range batch {
-		if seen[o.topic] {
-			continue
-		}
-		seen[o.topic] = true
-		err := desk.do(func(ch *amqp091.Channel) error { return declareExchange(ch, w.bus.exchange(o.topic)) })
-		if err != nil {
-			return err
-		}
+		topics[o.topic] = true
 	}
-	return nil
+	return w.bus.declareTopics(topics)
 }
 
 // reason returns why the channel closed.

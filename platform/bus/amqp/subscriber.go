@@ -22,6 +22,10 @@ const (
 	lanesPerHand = 8
 )
 
+// maxTrouble is the longest pause before a queue is tried again that cannot be
+// consumed though the broker is there: each attempt may cost the connection.
+const maxTrouble = 10 * time.Second
+
 // consumerTag names the one consumer of a channel.
 const consumerTag = "pizzamill"
 
@@ -110,15 +114,21 @@ type subscription struct {
 // run consumes until ctx ends, over as many sessions as it takes.
 func (s *subscription) run(ctx context.Context) {
 	var reported time.Time
-	for wait := minPause; ctx.Err() == nil; wait = min(2*wait, maxPause) {
+	limit := maxPause
+	for wait := minPause; ctx.Err() == nil; wait = min(2*wait, limit) {
 		line, err := s.bus.consume.get(ctx) // which says so itself while the broker is away
 		if err == nil {
 			var consumed bool
-			if consumed, err = s.session(ctx, line); consumed {
-				wait = minPause
-			} else if err != nil && time.Since(reported) > reportEvery {
-				s.bus.log.Warn("cannot consume", "queue", s.bus.queue(s.Subscription), "error", err)
-				reported = time.Now()
+			consumed, err = s.session(ctx, line)
+			switch {
+			case consumed:
+				wait, limit = minPause, maxPause
+			case err != nil:
+				limit = maxTrouble
+				if time.Since(reported) > reportEvery {
+					s.bus.log.Warn("cannot consume", "queue", s.bus.queue(s.Subscription), "error", err)
+					reported = time.Now()
+				}
 			}
 		}
 		pause(ctx, wait)
@@ -144,16 +154,15 @@ func (s *subscription) session(ctx context.Context, line *line) (consumed bool, 
 	}
 	session := newSession(line, ch)
 	defer session.end()
-	// Not only after a reconnection: a consumer whose queue was deleted comes here too.
-	if err := s.bus.declareOne(ch, s.Subscription); err != nil {
-		return false, err
-	}
 	if err := ch.Qos(s.bus.config.Concurrency, 0, false); err != nil {
 		return false, fmt.Errorf("bound what is in hand: %w", err)
 	}
 	deliveries, err := ch.Consume(s.bus.queue(s.Subscription), consumerTag, false, false, false, false, nil)
+	if isMissing(err) { // someone deleted it
+		return false, s.bus.declare([]bus.Subscription{s.Subscription})
+	}
 	if err != nil {
-		return false, fmt.Errorf("consume %s: %w", s.bus.queue(s.Subscription), err)
+		return false, fmt.Errorf("consume: %w", err)
 	}
 	for {
 		select {

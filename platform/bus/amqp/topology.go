@@ -63,55 +63,69 @@ func Topology(prefix, queueType string, subs []bus.Subscription) ([]Exchange, []
 
 func (b *Bus) exchange(topic string) string    { return b.config.Prefix + topic }
 func (b *Bus) queue(s bus.Subscription) string { return b.exchange(s.Topic) + "." + s.Group }
-func (b *Bus) topology() ([]Exchange, []Queue) {
-	return Topology(b.config.Prefix, b.config.QueueType, b.subscriptions())
-}
 
-// declareAll makes everything that was declared exist. What conflicts does not
-// keep the rest from it; the error is the first conflict then.
-func (b *Bus) declareAll(line *line) error {
-	exchanges, queues := b.topology()
-	desk := &desk{line: line}
-	defer desk.close()
-	var first error
-	keep := func(err error) error {
-		var conflict *bus.ConflictError
-		if errors.As(err, &conflict) {
-			if first == nil {
-				first = err
-			}
-			return nil
-		}
+// declareAll makes everything that was declared exist.
+func (b *Bus) declareAll() error { return b.declare(b.subscriptions()) }
+
+// declare makes subscriptions exist. What conflicts does not keep the rest from
+// it; the error is the first conflict then.
+func (b *Bus) declare(subs []bus.Subscription) error {
+	line, err := b.control.get(b.closing)
+	if err != nil {
 		return err
 	}
+	b.declaring.Lock()
+	defer b.declaring.Unlock()
+	exchanges, queues := Topology(b.config.Prefix, b.config.QueueType, subs)
+	desk := &desk{line: line}
+	defer desk.close()
+	var first *bus.ConflictError
 	for _, e := range exchanges {
-		if err := keep(desk.do(func(ch *amqp091.Channel) error { return declareExchange(ch, e.Name) })); err != nil {
+		err := desk.do(func(ch *amqp091.Channel) error { return declareExchange(ch, e.Name) })
+		if err != nil && !note(&first, err) {
 			return err
 		}
 	}
 	for _, q := range queues {
-		if err := keep(desk.do(func(ch *amqp091.Channel) error { return declareQueue(ch, q) })); err != nil {
+		err := desk.do(func(ch *amqp091.Channel) error { return declareQueue(ch, q) })
+		if err != nil && !note(&first, err) {
 			return err
 		}
-		err := desk.do(func(ch *amqp091.Channel) error { return ch.QueueBind(q.Name, "", q.Exchange, false, nil) })
+		err = desk.do(func(ch *amqp091.Channel) error { return ch.QueueBind(q.Name, "", q.Exchange, false, nil) })
 		if err != nil && first == nil {
 			return fmt.Errorf("bind queue %s to exchange %s: %w", q.Name, q.Exchange, err)
 		}
 	}
-	return first
+	if first != nil {
+		return first
+	}
+	return nil
 }
 
-// declareOne makes one subscription exist, on the channel that will consume it.
-func (b *Bus) declareOne(ch *amqp091.Channel, s bus.Subscription) error {
-	exchanges, queues := Topology(b.config.Prefix, b.config.QueueType, []bus.Subscription{s})
-	if err := declareExchange(ch, exchanges[0].Name); err != nil {
+// note keeps the first conflict, and returns false for any other error.
+func note(first **bus.ConflictError, err error) bool {
+	var conflict *bus.ConflictError
+	if !errors.As(err, &conflict) {
+		return false
+	}
+	if *first == nil {
+		*first = conflict
+	}
+	return true
+}
+
+// declareTopics makes exchanges exist, whoever reads them.
+func (b *Bus) declareTopics(topics map[string]bool) error {
+	line, err := b.control.get(b.closing)
+	if err != nil {
 		return err
 	}
-	if err := declareQueue(ch, queues[0]); err != nil {
-		return err
-	}
-	if err := ch.QueueBind(queues[0].Name, "", queues[0].Exchange, false, nil); err != nil {
-		return fmt.Errorf("bind queue %s to exchange %s: %w", queues[0].Name, queues[0].Exchange, err)
+	desk := &desk{line: line}
+	defer desk.close()
+	for topic := range topics {
+		if err := desk.do(func(ch *amqp091.Channel) error { return declareExchange(ch, b.exchange(topic)) }); err != nil {
+			return err
+		}
 	}
 	return nil
 }

@@ -3,8 +3,8 @@ package amqp
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -75,6 +75,71 @@ func TestTopicWithoutReaders(t *testing.T) {
 	b := pizzaBus(t, settings(t))
 	if err := b.Publisher().Publish("nobody-reads", pizzas(1, 1)...); err != nil {
 		t.Error(err)
+	}
+}
+
+// RabbitMQ 3.10 closes the connection of who consumes a quorum queue that another
+// process is just making; a queue in the making on that connection then stayed
+// without a leader for ever.
+func TestProcessesStartAtOnce(t *testing.T) {
+	config := settings(t)
+	const processes, topics, each = 5, 8, 3
+	var subs []bus.Subscription
+	for n := range topics {
+		for _, group := range []string{"a", "b"} {
+			subs = append(subs, bus.Subscription{Topic: fmt.Sprint("t", n), Group: group})
+		}
+	}
+	var mu sync.Mutex
+	missing := map[string]bool{}
+	for _, s := range subs {
+		for n := range each {
+			missing[fmt.Sprintf("%s %s o-%d/pizza", s.Topic, s.Group, n+1)] = true
+		}
+	}
+	arrived := make(chan struct{})
+	var wg sync.WaitGroup
+	defer wg.Wait() // once all are closed
+	for p := range processes {
+		b := open(t, config)
+		b.Declare(subs)
+		for _, s := range subs {
+			in, err := b.Subscriber(s.Group).Subscribe(t.Context(), s.Topic)
+			if err != nil {
+				t.Fatal(err)
+			}
+			wg.Go(func() {
+				for m := range in {
+					mu.Lock()
+					delete(missing, s.Topic+" "+s.Group+" "+m.UUID)
+					if len(missing) == 0 {
+						close(arrived)
+						missing["closed"] = true
+					}
+					mu.Unlock()
+					m.Ack()
+				}
+			})
+		}
+		wg.Go(func() {
+			eventually(t, "connected", func() bool { return b.Connect(t.Context()) == nil })
+			for n := range topics {
+				if n%processes != p {
+					continue
+				}
+				if err := b.Publisher().Publish(fmt.Sprint("t", n), pizzas(1, each)...); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+		defer func() { _ = b.Close() }()
+	}
+	select {
+	case <-arrived:
+	case <-time.After(2 * patience):
+		mu.Lock()
+		defer mu.Unlock()
+		t.Errorf("missing %v", missing)
 	}
 }
 
@@ -319,96 +384,6 @@ func TestProcessesShareAQueue(t *testing.T) {
 	if counts[0] < 20 || counts[1] < 20 {
 		t.Errorf("shared %v", counts)
 	}
-}
-
-// What the broker refuses for its size closes the channel. Its neighbours there
-// are not to blame.
-func TestTooLargeMessageIsRefusedAlone(t *testing.T) {
-	config := settings(t)
-	b := pizzaBus(t, config)
-	b.patience = time.Minute
-	large := message.NewMessage("o-99/pizza", make([]byte, 128<<20+1)) // above the limit of every version
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		err := b.Publisher().Publish("pizza", append(pizzas(1, 5), append([]*message.Message{large}, pizzas(6, 10)...)...)...)
-		if !errors.Is(err, bus.ErrTooLarge) {
-			t.Errorf("got %v, want %v", err, bus.ErrTooLarge)
-		}
-	})
-	for n := range 20 {
-		wg.Go(func() {
-			if err := b.Publisher().Publish("pizza", pizzas(n+11, n+11)...); err != nil {
-				t.Error(err)
-			}
-		})
-	}
-	wg.Wait()
-	in, _ := subscribe(t, b)
-	take(t, in, 30)
-}
-
-// A message that nobody waits for any more may still break the channel. The next
-// one there is not to blame, be it alone.
-func TestForgottenTooLargeMessageBlamesNobody(t *testing.T) {
-	b := pizzaBus(t, settings(t))
-	w := &worker{bus: b}
-	sent := func(m *message.Message) *outgoing {
-		p, _ := marshaler{"pizza"}.Marshal(m)
-		return &outgoing{Publishing: p, topic: "pizza", key: "k", call: &call{done: make(chan struct{}), gone: make(chan struct{}), left: 1}}
-	}
-	large := sent(message.NewMessage("o-1/pizza", make([]byte, 128<<20+1)))
-	close(large.call.gone)
-	_, _ = w.try([]*outgoing{large}) // and breaks the channel then, or in a moment
-	small := sent(pizzas(2, 2)[0])
-	w.publish([]*outgoing{small})
-	if small.call.err != nil {
-		t.Errorf("got %v", small.call.err)
-	}
-	in, _ := subscribe(t, b)
-	take(t, in, 1)
-}
-
-// Properties that do not fit into a frame would cost the whole connection.
-func TestHeadersLargerThanAFrame(t *testing.T) {
-	config := settings(t)
-	b := pizzaBus(t, config)
-	publish(t, b, pizzas(1, 1)...)
-	line, err := b.publish.get(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	sized := func(size int) *message.Message {
-		m := pizzas(2, 2)[0]
-		m.Metadata.Set("h", "")
-		p, _ := marshaler{"pizza"}.Marshal(m)
-		o := &outgoing{Publishing: p, key: "o-2"}
-		rest := 0
-		for o.checkSize(rest+1) != nil { // what it has without h
-			rest++
-		}
-		m.Metadata.Set("h", strings.Repeat("x", size-rest-1))
-		return m
-	}
-	frame := line.Config.FrameSize
-	publish(t, b, sized(frame-len("o-2")-1)) // the key is counted, and travels in another frame
-	publish(t, b, sized(frame))
-	if err := b.Publisher().Publish("pizza", sized(frame+1)); !errors.Is(err, bus.ErrTooLarge) {
-		t.Errorf("got %v, want %v", err, bus.ErrTooLarge)
-	}
-	for name, m := range map[string]*message.Message{
-		"ID":     message.NewMessage(strings.Repeat("x", 256), nil),
-		"header": func() *message.Message { m := pizzas(3, 3)[0]; m.Metadata.Set(strings.Repeat("x", 256), ""); return m }(),
-		"key":    message.NewMessage(strings.Repeat("x", 300)+"/pizza", nil),
-	} {
-		if err := b.Publisher().Publish("pizza", m); !errors.Is(err, bus.ErrTooLarge) {
-			t.Errorf("%s: got %v, want %v", name, err, bus.ErrTooLarge)
-		}
-	}
-	if again, err := b.publish.get(t.Context()); err != nil || again != line {
-		t.Errorf("the connection was lost: %v", err)
-	}
-	in, _ := subscribe(t, b)
-	take(t, in, 2)
 }
 
 // The end of a subscription's context closes its channel, and nothing is lost.
