@@ -17,7 +17,7 @@ import (
 )
 
 // patience is how long a test waits for what must come.
-const patience = 30 * time.Second
+const patience = time.Minute
 
 var pizzaForA = []bus.Subscription{{Topic: "pizza", Group: "a"}}
 

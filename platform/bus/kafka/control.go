@@ -121,28 +121,25 @@ func (c *control) hangUp() {
 // prepare makes the declared topics exist, and returns nil when all of them can
 // be written to.
 func (c *control) prepare() error {
-	err := c.do(func(client sarama.Client, admin sarama.ClusterAdmin) error {
-		if err := c.createMissing(client, admin); err != nil {
-			return err
-		}
-		if limit, err := batchLimit(admin, c.bus.topicNames()); err == nil {
+	if err := c.look(); err != nil {
+		return err
+	}
+	if err := c.bus.Check(context.Background()); err != nil {
+		return err
+	}
+	_ = c.do(func(_ sarama.Client, admin sarama.ClusterAdmin) error {
+		limit, err := batchLimit(admin, c.bus.topicNames())
+		if err == nil {
 			c.bus.publisher.batchLimit.Store(int64(limit))
 		}
-		return nil
+		return err // without it batches that are refused are sent one by one
 	})
-	if err != nil {
-		return err
-	}
-	return c.look()
+	return nil
 }
 
-// createMissing creates the topics that do not exist.
-func (c *control) createMissing(client sarama.Client, admin sarama.ClusterAdmin) error {
-	_, missing, err := describe(client, c.bus.topicNames())
-	if err != nil {
-		return err
-	}
-	for _, name := range missing {
+// create creates topics.
+func (c *control) create(admin sarama.ClusterAdmin, names []string) error {
+	for _, name := range names {
 		err := admin.CreateTopic(name, &sarama.TopicDetail{
 			NumPartitions:     int32(c.bus.config.Partitions),
 			ReplicationFactor: int16(c.bus.config.ReplicationFactor),
@@ -180,11 +177,15 @@ func (c *control) watch() {
 // publisher and subscriptions if a topic is not the one that it was.
 func (c *control) look() error {
 	var now *sight
-	err := c.do(func(client sarama.Client, admin sarama.ClusterAdmin) error {
-		if err := c.createMissing(client, admin); err != nil {
+	err := c.do(func(client sarama.Client, admin sarama.ClusterAdmin) (err error) {
+		var missing []string
+		now, missing, err = describe(client, c.bus.topicNames())
+		if err != nil || len(missing) == 0 {
 			return err
 		}
-		var err error
+		if err := c.create(admin, missing); err != nil {
+			return err
+		}
 		now, _, err = describe(client, c.bus.topicNames())
 		return err
 	})
@@ -286,7 +287,7 @@ func batchLimit(admin sarama.ClusterAdmin, names []string) (int, error) {
 }
 
 // close ends the watch and the connections.
-func (c *control) close() error {
+func (c *control) close() {
 	c.stop()
 	if l := c.links.Load(); l != nil {
 		l.cut()
@@ -295,5 +296,4 @@ func (c *control) close() error {
 	c.hangUp()
 	c.mu.Unlock()
 	c.running.Wait()
-	return nil
 }

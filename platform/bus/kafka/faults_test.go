@@ -14,6 +14,7 @@ import (
 // A stock Publish takes more than 12 s with the broker down, and blocks with
 // one that does not answer.
 func TestPublishEndsInTime(t *testing.T) {
+	t.Parallel()
 	silent, err := net.Listen("tcp", "127.0.0.1:0") // never accepts
 	if err != nil {
 		t.Fatal(err)
@@ -138,6 +139,7 @@ func TestATopicThatWasReplacedIsReadFromItsBeginning(t *testing.T) {
 // So it is with what somebody had committed before, also where the offset would
 // be a valid one.
 func TestOffsetsOfAReplacedTopicAreNotUsed(t *testing.T) {
+	t.Parallel()
 	for name, old := range map[string]sarama.OffsetAndMetadata{
 		"within the new one": {Offset: 15, Metadata: sarama.Uuid{1}.String(), LeaderEpoch: -1},
 		"beyond the new one": {Offset: 1000, Metadata: sarama.Uuid{1}.String(), LeaderEpoch: -1},
@@ -268,6 +270,7 @@ func fence(t *testing.T, b *Bus, id int64) {
 
 // Closing is quick also where the broker does not answer any more.
 func TestCloseWithASilentBroker(t *testing.T) {
+	t.Parallel()
 	b := open(t, Config{Prefix: fresh()})
 	n := through(t, b)
 	b.Declare(pizzaForA)

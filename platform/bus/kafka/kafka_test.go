@@ -2,8 +2,8 @@ package kafka
 
 import (
 	"crypto/rand"
-	"io"
 	"log/slog"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -16,6 +16,9 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	if os.Getenv("STRESS_TEST_COUNT") == "" {
+		_ = os.Setenv("STRESS_TEST_COUNT", "1") // ten rounds, the default, take many minutes
+	}
 	// Watermill's suite leaves goroutines behind that pass on what nobody reads.
 	const multiplier = "github.com/ThreeDotsLabs/watermill/internal/subscriber.(*multiplier).Subscribe"
 	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction(multiplier+".func2"), goleak.IgnoreAnyFunction(multiplier+".func3"))
@@ -52,9 +55,8 @@ func fresh() string { return "test-" + strings.ToLower(rand.Text()[:12]) + "-" }
 
 // logOf writes to the test's log if it is verbose.
 func logOf(t testing.TB) *slog.Logger {
-	var w io.Writer = io.Discard
-	if testing.Verbose() {
-		w = t.Output()
+	if !testing.Verbose() {
+		return slog.New(slog.DiscardHandler)
 	}
-	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	return slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug}))
 }

@@ -101,8 +101,9 @@ func (p *publisher) replace() {
 }
 
 // close flushes what is on its way. Nothing can be published any more.
-func (p *publisher) close() error {
-	return errors.Join(p.together.close(), p.alone.close())
+func (p *publisher) close() {
+	p.together.close()
+	p.alone.close()
 }
 
 // slot holds the producer that is in use. One that failed is replaced: its
@@ -209,7 +210,7 @@ func (s *slot) discard(p *producer) {
 }
 
 // close closes all producers and waits for them.
-func (s *slot) close() error {
+func (s *slot) close() {
 	s.mu.Lock()
 	s.closed = true
 	p := s.current
@@ -222,5 +223,4 @@ func (s *slot) close() error {
 		p.close()
 	}
 	s.retired.Wait()
-	return nil
 }

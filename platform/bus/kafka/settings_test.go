@@ -147,7 +147,7 @@ func TestSCRAM(t *testing.T) {
 			t.Fatal(err)
 		}
 		server, err := hash.NewServer(func(string) (scram.StoredCredentials, error) {
-			return known.GetStoredCredentials(scram.KeyFactors{Salt: "salt", Iters: 4096}), nil
+			return known.GetStoredCredentialsWithError(scram.KeyFactors{Salt: "salt", Iters: 4096})
 		})
 		if err != nil {
 			t.Fatal(err)

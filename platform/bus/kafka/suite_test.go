@@ -22,7 +22,7 @@ var features = tests.Features{ConsumerGroups: true, Persistent: true}
 // It is TestPubSub with everything at once.
 func TestWatermillStressSuite(t *testing.T) {
 	testservice.Kafka(t)
-	t.Setenv("STRESS_TEST_COUNT", "1")
+	t.Parallel()
 	tests.TestPubSubStressTest(t, features, newSuitePubSub, newSuiteGroup)
 }
 
