@@ -5,7 +5,6 @@ package ui
 import (
 	"context"
 	"fmt"
-	"github.com/google/go-cmp/cmp"
 	"image/png"
 	"log/slog"
 	"net/http"
@@ -17,6 +16,7 @@ import (
 	"time"
 
 	"github.com/chromedp/chromedp"
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/pizzamill/pizzamill/modules"
 	"github.com/pizzamill/pizzamill/platform/app"
