@@ -47,6 +47,10 @@ services: ## start Kafka, RabbitMQ and PostgreSQL to develop with, and print whe
 services-down: ## stop them; what is in them stays
 	@scripts/services.sh down all
 
+.PHONY: scale
+scale: ## measure what more processes are worth, on real brokers; writes docs/scaling.md
+	scripts/test.sh scale
+
 .PHONY: bench
 bench: ## benchmarks; BENCH=Pattern picks some
 	go test -run '^$$' -bench '$(or $(BENCH),.)' -benchmem ./...

@@ -175,22 +175,33 @@ test_e2e() {
 	go build ./...
 	use_services
 	say "the binary from outside, at full length"
-	PIZZAMILL_E2E=full go test -count 1 -timeout 12m ./e2e/...
+	# They mostly wait for servers and processes, so more run at once than there are cores.
+	PIZZAMILL_E2E=full go test -count 1 -timeout 12m -parallel 4 ./e2e/...
+}
+
+# measure_scale is no test and runs only when it is asked for.
+measure_scale() {
+	use_services
+	say "1, 2 and 4 processes of a slow stage"
+	PIZZAMILL_E2E=scale go test -count 1 -timeout 20m -run '^TestScale$' -v ./e2e/
 }
 
 parts=${*:-race browser e2e}
 for part in $parts; do
 	case $part in
 	browser) ;;
-	race | e2e) start_services ;;
+	race | e2e | scale) start_services ;;
 	*)
-		echo "usage: $0 [race] [browser] [e2e]" >&2
+		echo "usage: $0 [race] [browser] [e2e] [scale]" >&2
 		exit 2
 		;;
 	esac
 done
 for part in $parts; do
-	"test_$part"
+	case $part in
+	scale) measure_scale ;;
+	*) "test_$part" ;;
+	esac
 done
 
 if [ ${#left_out[@]} -gt 0 ]; then

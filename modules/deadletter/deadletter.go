@@ -4,6 +4,7 @@ package deadletter
 import (
 	"context"
 	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -55,7 +56,7 @@ func parse(m *message.Message, pipeline event.Pipeline, received time.Time) stor
 	if origin.Key != nil {
 		d.Key = *origin.Key
 	}
-	if d.Kind == "" {
+	if !slices.Contains([]string{store.KindPoison, store.KindExhausted, store.KindPanic}, d.Kind) {
 		d.Kind, d.Error = store.KindPoison, "a record on "+event.TopicDeadLetters+" that no module sent"
 	}
 	identity := place(d, m, origin)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
@@ -45,6 +46,8 @@ type chain struct {
 	records idempotency.Records
 	meter   telemetry.ModuleMetrics
 	log     *slog.Logger
+
+	reported atomic.Int64 // when a waiting handler said so last, in Unix nanoseconds
 }
 
 // Handle registers a handler of module for the events of a topic, behind the
@@ -131,7 +134,6 @@ func (c *chain) await(next message.HandlerFunc) message.HandlerFunc {
 	return func(m *message.Message) ([]*message.Message, error) {
 		begin := time.Now()
 		defer func() { c.meter.Seconds.Observe(time.Since(begin).Seconds()) }()
-		var reported time.Time
 		for wait := firstWait; ; wait = min(2*wait, lastWait) {
 			_, err := next(m)
 			switch {
@@ -141,19 +143,24 @@ func (c *chain) await(next message.HandlerFunc) message.HandlerFunc {
 				c.meter.Nacked.Inc()
 				return nil, err
 			}
-			if time.Since(reported) > reportEvery {
-				c.log.Warn("waiting", "for", err)
-				reported = time.Now()
-			}
+			c.report(err)
 			if !Pause(m.Context(), wait) {
 				c.meter.Nacked.Inc()
-				return nil, err
+				return nil, errSessionEnded
 			}
 		}
 	}
 }
 
-// Pauses while bus or database are away, and how often a waiting handler says so.
+// report says what handlers wait for, once for all messages that wait.
+func (c *chain) report(err error) {
+	last, now := c.reported.Load(), time.Now().UnixNano()
+	if now-last > int64(reportEvery) && c.reported.CompareAndSwap(last, now) {
+		c.log.Warn("waiting", "for", err)
+	}
+}
+
+// Pauses while bus or database are away, and how often waiting handlers say so.
 const (
 	firstWait   = 100 * time.Millisecond
 	lastWait    = 5 * time.Second

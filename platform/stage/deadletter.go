@@ -49,7 +49,7 @@ const maxReason = 1000
 
 // errSessionEnded: the message goes back to the bus, which delivers it again.
 // It is a cancellation, which the Router does not log as a failure.
-var errSessionEnded = fmt.Errorf("session ended before the next attempt: %w", context.Canceled)
+var errSessionEnded = fmt.Errorf("the session ended while the event waited: %w", context.Canceled)
 
 // failure is a handler's final error.
 type failure struct {
