@@ -108,12 +108,13 @@ func newLine(t *testing.T, change func(*config.Config), without ...string) *line
 	}
 	background, stop := context.WithCancel(context.Background())
 	var sources, consumers []func(context.Context) error
+	var begins []func() (func(context.Context) error, error)
 	env := &module.Env{
 		Config: c, Pipeline: pipeline, Log: log, Metrics: telemetry.NewMetrics(telemetry.NewRegistry()),
 		Bus: &l.tap, Router: router, Ledger: l.ledger,
 		Records:  func(string) idempotency.Records { return idempotency.NewMemory(idempotency.MemorySize) },
 		Source:   func(_ string, fn func(context.Context) error) { sources = append(sources, fn) },
-		Consumer: func(_ string, fn func(context.Context) error) { consumers = append(consumers, fn) },
+		Consumer: func(_ string, begin func() (func(context.Context) error, error)) { begins = append(begins, begin) },
 	}
 	var selected []module.Module
 	var subs []bus.Subscription
@@ -131,6 +132,11 @@ func newLine(t *testing.T, change func(*config.Config), without ...string) *line
 	l.bus.Declare(subs)
 	for _, m := range selected {
 		l.must(m.Start(env))
+	}
+	for _, begin := range begins {
+		run, err := begin()
+		l.must(err)
+		consumers = append(consumers, run)
 	}
 	l.must(l.ledger.Start(t.Context(), store.Process{ID: "p", Bus: t.Name(), Alone: true}))
 	ran := make(chan struct{})

@@ -60,18 +60,31 @@ func parse(m *message.Message, pipeline event.Pipeline, received time.Time) stor
 		d.Kind, d.Error = store.KindPoison, "a record on "+event.TopicDeadLetters+" that no module sent"
 	}
 	identity := place(d, m, origin)
-	if p, err := event.Parse(m.Payload, nil); err == nil {
-		d.Pizza = &p.ID
+	if id, replay, ok := pizza(m, d.Truncated); ok {
+		d.Pizza = &id
 		if d.Key == "" {
-			d.Key = p.String()
+			d.Key = id.String()
 		}
 		if step, ok := pipeline.StepOf(d.Topic); ok {
-			identity = []string{p.EventID(step)}
+			identity = []string{event.ID(id.String(), step, replay)}
 		}
 	}
 	d.ID = store.LetterID(d.Module, identity...)
 	d.Fingerprint = store.Fingerprint(d.Module, d.Kind, d.Error)
 	return d
+}
+
+// pizza returns the pizza that a letter is about. That follows from its body;
+// one whose body had to be cut says it in headers.
+func pizza(m *message.Message, truncated bool) (id event.PizzaID, replay int, ok bool) {
+	if p, err := event.Parse(m.Payload, nil); err == nil {
+		return p.ID, p.Replay, true
+	}
+	if !truncated {
+		return event.PizzaID{}, 0, false
+	}
+	id, err := event.ParsePizzaID(m.Metadata[stage.HeaderLetterPizza])
+	return id, number(m.Metadata[stage.HeaderLetterReplay]), err == nil
 }
 
 // place is the identity of a letter whose event has none: where the event was,
@@ -104,11 +117,11 @@ func eventHeaders(h message.Metadata) map[string]string {
 }
 
 func number(s string) int {
-	n, err := strconv.Atoi(s)
+	n, err := strconv.ParseInt(s, 10, 32) // as much as every database keeps
 	if err != nil || n < 0 {
 		return 0
 	}
-	return n
+	return int(n)
 }
 
 func at(s string, otherwise time.Time) time.Time {

@@ -53,6 +53,39 @@ func TestIdentity(t *testing.T) {
 	}
 }
 
+// A letter whose body the bus refused still belongs to its pizza: else its order
+// would never end.
+func TestTruncatedLetterKeepsItsPizza(t *testing.T) {
+	pipeline, err := event.NewPipeline("sauce")
+	if err != nil {
+		t.Fatal(err)
+	}
+	headers := []string{
+		stage.HeaderLetterTopic, "pizza", stage.HeaderLetterModule, "sauce", stage.HeaderLetterKind, "poison",
+		stage.HeaderLetterTruncated, "true", stage.HeaderLetterPizza, "o-1", stage.HeaderLetterReplay, "0",
+	}
+	cut := parse(letter(`{"id":"o-1","note":"xx`, 1, headers...), pipeline, time.Now())
+	whole := parse(letter(`{"id":"o-1","note":"xxx"}`, 2, headers[:6]...), pipeline, time.Now())
+	if cut.Pizza == nil || cut.Pizza.String() != "o-1" || cut.ID != whole.ID {
+		t.Errorf("got pizza %v and ID %s, want o-1 and %s", cut.Pizza, cut.ID, whole.ID)
+	}
+	if d := parse(letter(`{"id":"o-1","note":"xx`, 1, headers[6:]...), pipeline, time.Now()); d.Kind != "poison" || d.Attempts != 0 {
+		t.Errorf("got kind %s and %d attempts of a record that no module sent", d.Kind, d.Attempts)
+	}
+}
+
+// What a foreign record claims must not keep the ledger from storing it.
+func TestForeignNumbersAreBounded(t *testing.T) {
+	pipeline, err := event.NewPipeline("sauce")
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := parse(letter(`x`, 1, stage.HeaderLetterAttempts, "3000000000", stage.HeaderLetterRequeues, "-1", stage.HeaderLetterKind, "odd"), pipeline, time.Now())
+	if d.Attempts != 0 || d.Requeues != 0 || d.Kind != "poison" || d.Error == "" {
+		t.Errorf("got attempts %d, requeues %d, kind %s, error %q", d.Attempts, d.Requeues, d.Kind, d.Error)
+	}
+}
+
 // A letter keeps the key of its record, and says if its body was cut.
 func TestKeyAndTruncation(t *testing.T) {
 	pipeline, err := event.NewPipeline("sauce")

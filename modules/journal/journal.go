@@ -58,22 +58,25 @@ func start(env *module.Env) error {
 		meters:   map[string]telemetry.ModuleMetrics{},
 		in:       make(chan delivery, maxBatch),
 	}
-	// Subscribed at once and not when the consumer runs: what is published
-	// before everyone is subscribed is dropped by a bus in memory.
-	sub := env.Bus.Subscriber(Name)
-	streams := map[string]<-chan *message.Message{}
 	for _, topic := range env.Pipeline.Topics() {
-		c, err := sub.Subscribe(context.Background(), topic)
-		if err != nil {
-			return fmt.Errorf("subscribe to %s: %w", topic, err)
-		}
 		step, _ := env.Pipeline.StepOf(topic)
-		streams[step] = c
 		j.meters[step] = env.Metrics.Module(Name, topic)
 	}
-	env.Consumer(Name, func(ctx context.Context) error {
-		context.AfterFunc(ctx, func() { _ = sub.Close() })
-		return j.run(ctx, streams)
+	env.Consumer(Name, func() (func(context.Context) error, error) {
+		sub := env.Bus.Subscriber(Name)
+		streams := map[string]<-chan *message.Message{}
+		for _, topic := range env.Pipeline.Topics() {
+			c, err := sub.Subscribe(context.Background(), topic)
+			if err != nil {
+				return nil, fmt.Errorf("subscribe to %s: %w", topic, err)
+			}
+			step, _ := env.Pipeline.StepOf(topic)
+			streams[step] = c
+		}
+		return func(ctx context.Context) error {
+			context.AfterFunc(ctx, func() { _ = sub.Close() })
+			return j.run(ctx, streams)
+		}, nil
 	})
 	return nil
 }

@@ -39,6 +39,10 @@ type Deps struct {
 	// Ready returns nil once the process has started everything and is on the
 	// ledger's bus, else what it waits for.
 	Ready func() error
+	// Records is the table of processed events; nil if there is none.
+	Records interface {
+		Check(ctx context.Context) error
+	}
 	// Topology answers GET /api/topology. What it says of running modules holds
 	// for this process, and where the bus cannot be asked.
 	Topology topology.Topology

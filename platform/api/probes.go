@@ -42,6 +42,9 @@ func (s *server) adminReady(w http.ResponseWriter, r *http.Request) error {
 	if s.Ledger != nil {
 		needs = append(needs, need{"the store", s.Ledger.Check})
 	}
+	if s.Records != nil {
+		needs = append(needs, need{"the table of processed events", s.Records.Check})
+	}
 	if waiting := missing(r.Context(), needs...); len(waiting) > 0 {
 		return refuse(http.StatusServiceUnavailable, "waiting for "+strings.Join(waiting, " and for "))
 	}

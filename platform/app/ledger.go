@@ -17,6 +17,9 @@ import (
 // count it as dead when it has not done so for store.ProcessLife.
 const renewEvery = 5 * time.Second
 
+// identityPatience is how long a renewal waits for the broker's name.
+const identityPatience = 2 * time.Second
+
 // self is what the ledger knows of this process.
 func (p *process) self(identity string) store.Process {
 	host, err := os.Hostname()
@@ -92,9 +95,8 @@ func (p *process) renew(ctx context.Context) error {
 			return nil
 		case <-tick.C:
 		}
-		// A broker that is away has no name: the row is renewed as it was.
 		renewed := p.ledger.Renew
-		if identity, err := p.bus.Identity(ctx); err == nil && identity != *p.identity.Load() {
+		if identity := p.busNow(ctx); identity != *p.identity.Load() {
 			p.log.Warn("the bus is another one", "was", *p.identity.Load(), "is", identity)
 			renewed = p.come
 		}
@@ -102,16 +104,29 @@ func (p *process) renew(ctx context.Context) error {
 		switch {
 		case ctx.Err() != nil:
 		case err == nil:
-			p.waiting.Store(nil)
+			p.lost.Store(nil)
 		case isFinal(err):
 			return err
 		default:
 			err = fmt.Errorf("the ledger: %w", err)
-			if was := p.waiting.Swap(&err); was == nil || !sameCause(*was, err) {
+			if was := p.lost.Swap(&err); was == nil || !sameCause(*was, err) {
 				p.log.Warn("not on the ledger's bus", "error", err)
 			}
 		}
 	}
+}
+
+// busNow returns the identity of the bus as it is now, or as it was where the
+// broker does not say so at once: a broker that hangs must not keep the row from
+// being renewed.
+func (p *process) busNow(ctx context.Context) string {
+	ctx, cancel := context.WithTimeout(ctx, identityPatience)
+	defer cancel()
+	identity, err := p.bus.Identity(ctx)
+	if err != nil {
+		return *p.identity.Load()
+	}
+	return identity
 }
 
 func sameCause(a, b error) bool {

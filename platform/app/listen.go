@@ -63,6 +63,9 @@ func (p *process) mount(l *listeners) {
 		Metrics:   telemetry.Handler(l.registry, p.log),
 		Log:       p.log.With("module", "api"),
 	}
+	if p.records != nil {
+		deps.Records = p.records
+	}
 	if l.mainMux != nil {
 		api.Main(l.mainMux, deps)
 	}

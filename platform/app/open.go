@@ -125,14 +125,7 @@ func (p *process) openRecords() error {
 }
 
 // sharedRecords returns the records of a stage in the table of processed events.
-func (p *process) sharedRecords(stage string) idempotency.Records {
-	return p.records.Records(stage, func() string {
-		if identity := p.identity.Load(); identity != nil {
-			return *identity
-		}
-		return ""
-	})
-}
+func (p *process) sharedRecords(stage string) idempotency.Records { return p.records.Records(stage) }
 
 // mayCome reports whether a database that cannot be used now may be used later,
 // without anybody doing something about this process. One with the tables of a

@@ -41,6 +41,7 @@ type process struct {
 	servers   []*httpserver.Server // both, until they are closed
 	sources   tasks
 	consumers tasks
+	begins    []consumer // become the consumers
 
 	id        string // in the ledger
 	alone     bool   // the ledger's lock is ours
@@ -49,7 +50,8 @@ type process struct {
 	identity  atomic.Pointer[string] // of the bus, once it is known
 
 	stored   atomic.Bool           // the ledger can be written to
-	waiting  atomic.Pointer[error] // what the process waits for; nil once it has everything
+	waiting  atomic.Pointer[error] // what the start waits for; nil once it has everything
+	lost     atomic.Pointer[error] // why the process is not on the ledger's bus since; nil if it is
 	stopping atomic.Bool
 	closers  []closer
 	failed   chan error // gets the first failure of something that should go on
@@ -191,5 +193,32 @@ func (p *process) ready() error {
 	if waiting := p.waiting.Load(); waiting != nil {
 		return *waiting
 	}
+	if lost := p.lost.Load(); lost != nil {
+		return *lost
+	}
+	return nil
+}
+
+// consumer reads the bus without the Router, once begin has subscribed.
+type consumer struct {
+	name  string
+	begin func() (run func(ctx context.Context) error, err error)
+}
+
+func (p *process) addConsumer(name string, begin func() (func(context.Context) error, error)) {
+	p.begins = append(p.begins, consumer{name, begin})
+}
+
+// startConsumers subscribes all consumers and runs them.
+func (p *process) startConsumers() error {
+	for _, c := range p.begins {
+		run, err := c.begin()
+		if err != nil {
+			return fmt.Errorf("start %s: %w", c.name, err)
+		}
+		p.consumers.add(c.name, run)
+	}
+	p.consumers.start(p.fail)
+	p.onStopWithin(0.9, "consumers", p.consumers.stop)
 	return nil
 }

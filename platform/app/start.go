@@ -60,8 +60,9 @@ func (p *process) start(ctx context.Context) error {
 	if err := p.await(ctx, "the broker", p.bus.Connect); err != nil {
 		return err
 	}
-	p.consumers.start(p.fail)
-	p.onStop("consumers", p.consumers.stop)
+	if err := p.startConsumers(); err != nil {
+		return err
+	}
 	if err := p.runRouter(ctx); err != nil {
 		return err
 	}
@@ -94,7 +95,7 @@ func (p *process) open(ctx context.Context, l *listeners) (*module.Env, error) {
 	if p.bus, err = OpenBus(p.config, p.log); err != nil {
 		return nil, err
 	}
-	p.onStop("bus", func(ctx context.Context) error { return within(ctx, p.bus.Close) })
+	p.onStopWithin(0.95, "bus", func(ctx context.Context) error { return within(ctx, p.bus.Close) })
 	l.registry.MustRegister(telemetry.LagCollector(p.bus, p.log))
 	logger := telemetry.WatermillLogger(p.log.With("module", "watermill"))
 	router, err := message.NewRouter(message.RouterConfig{CloseTimeout: p.config.App.ShutdownTimeout}, logger)
@@ -106,7 +107,7 @@ func (p *process) open(ctx context.Context, l *listeners) (*module.Env, error) {
 		Config: p.config, Pipeline: p.pipeline, Log: p.log, Metrics: p.metrics,
 		Bus: p.bus, Router: p.router, Ledger: p.ledger,
 		Main: l.mainMux, Admin: l.adminMux, Records: records,
-		Source: p.sources.add, Consumer: p.consumers.add,
+		Source: p.sources.add, Consumer: p.addConsumer,
 	}, nil
 }
 

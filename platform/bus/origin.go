@@ -16,6 +16,9 @@ type Origin struct {
 	HasOffset bool
 	Partition int32
 	Offset    int64
+	// Bus is the identity of the bus that the record was read from, see
+	// Bus.Identity. A broker may become another one behind the same address.
+	Bus string
 	// Time is when the broker or the producer's client stamped it; zero if it did not.
 	Time time.Time
 }

@@ -10,18 +10,20 @@ import "context"
 
 // Records are the processed events of one stage.
 type Records interface {
-	// Begin asks whether an event was processed. If not, the caller has it in
+	// Begin asks whether an event was processed that came over the bus of that
+	// identity (see bus.Origin; "" in memory, where there is one): what became of
+	// it on another bus says nothing, since its output is there. If not, the caller has it in
 	// hand until it calls end, with true if its output is published. While it
 	// has, Begin blocks for other copies of the same event in this process. If
 	// the event was processed, end is nil. An error means that the records
 	// cannot be reached; nothing is in hand then.
-	Begin(ctx context.Context, eventID string) (processed bool, end func(ok bool), err error)
+	Begin(ctx context.Context, bus, eventID string) (processed bool, end func(ok bool), err error)
 }
 
 // None remembers nothing, for handlers that may run twice for one event.
 type None struct{}
 
 // Begin implements Records.
-func (None) Begin(context.Context, string) (bool, func(bool), error) {
+func (None) Begin(context.Context, string, string) (bool, func(bool), error) {
 	return false, func(bool) {}, nil
 }

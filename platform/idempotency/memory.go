@@ -13,23 +13,26 @@ const MemorySize = 100_000
 // outlived the bus would say "done" of events whose output died with it.
 type Memory struct {
 	mu     sync.Mutex
-	done   map[string]struct{}
-	ring   []string // the IDs in done, oldest at next once full
+	done   map[record]struct{}
+	ring   []record // those in done, oldest at next once full
 	next   int
 	size   int
-	inHand map[string]chan struct{} // closed when the copy in hand ends
+	inHand map[record]chan struct{} // closed when the copy in hand ends
 }
+
+type record struct{ bus, event string }
 
 var _ Records = (*Memory)(nil)
 
 // NewMemory returns empty records that keep the last size event IDs.
 func NewMemory(size int) *Memory {
-	return &Memory{done: map[string]struct{}{}, size: size, inHand: map[string]chan struct{}{}}
+	return &Memory{done: map[record]struct{}{}, size: size, inHand: map[record]chan struct{}{}}
 }
 
 // Begin implements Records. It fails only if ctx ends while another copy of the
 // event is in hand.
-func (m *Memory) Begin(ctx context.Context, id string) (bool, func(bool), error) {
+func (m *Memory) Begin(ctx context.Context, bus, eventID string) (bool, func(bool), error) {
+	id := record{bus, eventID}
 	for {
 		m.mu.Lock()
 		if _, ok := m.done[id]; ok {
@@ -52,7 +55,7 @@ func (m *Memory) Begin(ctx context.Context, id string) (bool, func(bool), error)
 	}
 }
 
-func (m *Memory) end(id string, mine chan struct{}, ok bool) {
+func (m *Memory) end(id record, mine chan struct{}, ok bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	delete(m.inHand, id)

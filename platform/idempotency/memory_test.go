@@ -14,7 +14,7 @@ import (
 // process handles one event and reports whether it was new.
 func process(t *testing.T, r idempotency.Records, id string, ok bool) bool {
 	t.Helper()
-	processed, end, err := r.Begin(t.Context(), id)
+	processed, end, err := r.Begin(t.Context(), "", id)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -56,7 +56,7 @@ func TestCopiesWaitForTheOneInHand(t *testing.T) {
 	var wg sync.WaitGroup
 	for range 50 {
 		wg.Go(func() {
-			processed, end, err := m.Begin(t.Context(), "o-1/pizza")
+			processed, end, err := m.Begin(t.Context(), "", "o-1/pizza")
 			if err != nil {
 				t.Error(err)
 				return
@@ -75,14 +75,31 @@ func TestCopiesWaitForTheOneInHand(t *testing.T) {
 
 func TestWaitEndsWithItsContext(t *testing.T) {
 	m := idempotency.NewMemory(10)
-	_, end, err := m.Begin(t.Context(), "o-1/pizza")
+	_, end, err := m.Begin(t.Context(), "", "o-1/pizza")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer end(false)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, _, err := m.Begin(ctx, "o-1/pizza"); !errors.Is(err, context.Canceled) {
+	if _, _, err := m.Begin(ctx, "", "o-1/pizza"); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v", err)
+	}
+}
+
+// A broker may become another one behind the same address. What was processed
+// on the old one says nothing about the events of the new one: their output is
+// gone.
+func TestRecordsAreThoseOfTheBus(t *testing.T) {
+	m := idempotency.NewMemory(10)
+	for _, bus := range []string{"kafka//1", "kafka//2"} {
+		processed, end, err := m.Begin(t.Context(), bus, "o-1/pizza")
+		if err != nil || processed {
+			t.Fatalf("%s: processed %t, error %v", bus, processed, err)
+		}
+		end(true)
+	}
+	if processed, _, err := m.Begin(t.Context(), "kafka//1", "o-1/pizza"); err != nil || !processed {
+		t.Errorf("again: processed %t, error %v", processed, err)
 	}
 }

@@ -53,7 +53,9 @@ type Env struct {
 	// Source runs fn until shutdown begins: what brings new work onto the bus.
 	// It is stopped first. An error from fn before that ends the process.
 	Source func(name string, fn func(ctx context.Context) error)
-	// Consumer runs fn until everything on an in-memory bus is worked off and
-	// the Router has closed: what reads the bus without the Router.
-	Consumer func(name string, fn func(ctx context.Context) error)
+	// Consumer is for what reads the bus without the Router. begin subscribes and
+	// returns at once; it is called when the process is on the ledger's bus, and
+	// before anything is published. run then runs until everything on an
+	// in-memory bus is worked off and the Router has closed.
+	Consumer func(name string, begin func() (run func(ctx context.Context) error, err error))
 }

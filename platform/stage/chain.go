@@ -105,6 +105,8 @@ type Arrival struct {
 	Source string    // the module that made the event, "" if it does not say
 	At     time.Time // when it happened: ce_time, else the broker's time, else when it was received
 	Trace  string    // its traceparent, for the event that follows from it
+
+	bus string // identity of the bus it came over
 }
 
 type arrivalKey struct{}
@@ -122,6 +124,9 @@ func (c *chain) correlate(next message.HandlerFunc) message.HandlerFunc {
 			Source: m.Metadata[event.HeaderSource],
 			At:     event.Time(m, bus.StampOf(m, time.Now())),
 			Trace:  m.Metadata[event.HeaderTraceParent],
+		}
+		if origin, ok := bus.OriginOf(m); ok {
+			a.bus = origin.Bus
 		}
 		m.SetContext(context.WithValue(m.Context(), arrivalKey{}, a))
 		return next(m)
@@ -181,7 +186,7 @@ func (c *chain) retry(next message.HandlerFunc) message.HandlerFunc {
 			if f.kind == store.KindPoison || f.attempts >= c.config.Retry.MaxAttempts {
 				return nil, f
 			}
-			c.log.Debug("attempt failed", "event", m.UUID, "attempt", f.attempts, "error", reason(err))
+			c.log.Debug("attempt failed", "event", c.name(m), "attempt", f.attempts, "error", reason(err))
 			if !Pause(m.Context(), wait) {
 				return nil, errSessionEnded
 			}
@@ -217,7 +222,7 @@ func (c *chain) deduplicate(next message.HandlerFunc) message.HandlerFunc {
 			return nil, err
 		}
 		arrival(m).Pizza = p
-		processed, end, err := c.records.Begin(m.Context(), p.EventID(c.step))
+		processed, end, err := c.records.Begin(m.Context(), arrival(m).bus, p.EventID(c.step))
 		switch {
 		case err != nil:
 			return nil, Unavailable(err)

@@ -34,6 +34,10 @@ const (
 	HeaderLetterOffset    = "dead-letter-offset"
 	// HeaderLetterTruncated is "true" if the bus refused the whole event for its size.
 	HeaderLetterTruncated = "dead-letter-truncated"
+	// HeaderLetterPizza and HeaderLetterReplay identify the event of a truncated
+	// letter, whose body does not say any more whose it was.
+	HeaderLetterPizza  = "dead-letter-pizza"
+	HeaderLetterReplay = "dead-letter-replay"
 )
 
 // What is left of a letter that the bus refuses for its size, in bytes: of its
@@ -84,9 +88,21 @@ func (c *chain) deadLetter(next message.HandlerFunc) message.HandlerFunc {
 			return nil, Unavailable(fmt.Errorf("publish dead letter: %w", err))
 		}
 		c.meter.DeadLettered.Inc()
-		c.log.Warn("dead-lettered", "event", m.UUID, "kind", f.kind, "attempts", f.attempts, "error", reason(f.cause))
+		c.log.Warn("dead-lettered", "event", c.name(m), "kind", f.kind, "attempts", f.attempts, "error", reason(f.cause))
 		return nil, nil
 	}
+}
+
+// name is what logs call an event: its ID, which follows from body and topic, or
+// if it has none, where it was. What its headers say may be anything.
+func (c *chain) name(m *message.Message) string {
+	if p, err := event.Parse(m.Payload, nil); err == nil {
+		return p.EventID(c.step)
+	}
+	if origin, ok := bus.OriginOf(m); ok && origin.HasOffset {
+		return fmt.Sprintf("partition %d, offset %d", origin.Partition, origin.Offset)
+	}
+	return "of no pizza"
 }
 
 // letter returns the event with its body and headers untouched, and why it failed.
@@ -100,6 +116,9 @@ func (c *chain) letter(m *message.Message, f *failure) *message.Message {
 	requeues := letter.Metadata[HeaderLetterRequeues]
 	if requeues == "" {
 		requeues = "0"
+	}
+	for _, ours := range []string{HeaderLetterTruncated, HeaderLetterPizza, HeaderLetterReplay, HeaderLetterPartition, HeaderLetterOffset} {
+		delete(letter.Metadata, ours) // of a foreign record that says so of itself
 	}
 	maps.Copy(letter.Metadata, message.Metadata{
 		HeaderLetterTopic:    c.topic,
@@ -124,6 +143,10 @@ func (c *chain) letter(m *message.Message, f *failure) *message.Message {
 // cut makes a letter small enough for every bus: its body is cut, and of the
 // headers that came with the event those go that no longer fit, longest first.
 func cut(letter *message.Message) {
+	if p, err := event.Parse(letter.Payload, nil); err == nil {
+		letter.Metadata[HeaderLetterPizza] = p.String()
+		letter.Metadata[HeaderLetterReplay] = strconv.Itoa(p.Replay)
+	}
 	letter.Payload = letter.Payload[:min(len(letter.Payload), maxCutBody)]
 	foreign := slices.DeleteFunc(slices.Collect(maps.Keys(letter.Metadata)), isLetterHeader)
 	size := func(name string) int { return len(name) + len(letter.Metadata[name]) }

@@ -67,6 +67,8 @@ func TestTooLargeForTheBusIsPoisonAndCut(t *testing.T) {
 		stage.HeaderLetterKind:      "poison",
 		stage.HeaderLetterAttempts:  "1",
 		stage.HeaderLetterTruncated: "true",
+		stage.HeaderLetterPizza:     "o-1",
+		stage.HeaderLetterReplay:    "0",
 		stage.HeaderLetterPartition: "3",
 		stage.HeaderLetterOffset:    "41",
 		"short":                     "kept",

@@ -244,8 +244,13 @@ func (b *Bus) Identity(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	cluster, _ := line.Properties["cluster_name"].(string)
-	return "amqp/" + b.config.Prefix + "/" + cluster + "/" + line.Config.Vhost, nil
+	return b.identityOf(line), nil
+}
+
+// identityOf returns the identity of the bus that a connection leads to.
+func (b *Bus) identityOf(l *line) string {
+	cluster, _ := l.Properties["cluster_name"].(string)
+	return "amqp/" + b.config.Prefix + "/" + cluster + "/" + l.Config.Vhost
 }
 
 // Check asks the broker for a sign of life on both connections, for at most

@@ -72,6 +72,59 @@ func (b *Bus) Queues(ctx context.Context) ([]string, error) {
 	return slices.Sorted(maps.Keys(messages)), nil
 }
 
+// Conflicts returns a *bus.ConflictError if an exchange or a queue that was
+// declared exists and differs from what Connect needs: the first there is. It
+// makes nothing and changes nothing. Only a declaration tells whether something
+// differs, so what exists is declared once more, which leaves its equal alone.
+func (b *Bus) Conflicts(ctx context.Context) error {
+	line, err := b.control.get(ctx)
+	if err != nil {
+		return err
+	}
+	exchanges, queues := Topology(b.config.Prefix, b.config.QueueType, b.subscriptions())
+	return within(ctx, func() error {
+		desk := &desk{line: line}
+		defer desk.close()
+		for _, e := range exchanges {
+			err := desk.compare("exchange "+e.Name,
+				func(ch *amqp091.Channel) error {
+					return ch.ExchangeDeclarePassive(e.Name, exchangeKind, true, false, false, false, nil)
+				},
+				func(ch *amqp091.Channel) error { return declareExchange(ch, e.Name) })
+			if err != nil {
+				return err
+			}
+		}
+		for _, q := range queues {
+			err := desk.compare("queue "+q.Name,
+				func(ch *amqp091.Channel) error {
+					_, err := ch.QueueDeclarePassive(q.Name, true, false, false, false, nil)
+					return err
+				},
+				func(ch *amqp091.Channel) error { return declareQueue(ch, q) })
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// compare declares what exists, and nothing else. look fails with 404 where
+// there is nothing.
+func (d *desk) compare(what string, look, declare func(ch *amqp091.Channel) error) error {
+	err := d.do(look)
+	var e *amqp091.Error
+	switch {
+	case err == nil:
+		return d.do(declare)
+	case errors.As(err, &e) && e.Code == amqp091.NotFound:
+		return nil
+	default:
+		return refused(what, err)
+	}
+}
+
 // inspect returns the state of each subscription's queue, nil where there is none.
 func (b *Bus) inspect(ctx context.Context, subs []bus.Subscription) ([]*amqp091.Queue, error) {
 	line, err := b.control.get(ctx)

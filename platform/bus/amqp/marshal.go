@@ -33,7 +33,10 @@ const (
 // marshaler translates the messages of a topic. Both ways never fail on what
 // they get: a header that nobody expects is text to us, and no reason to stop
 // the queue behind it.
-type marshaler struct{ topic string }
+type marshaler struct {
+	topic string
+	bus   string // identity of the bus that is read
+}
 
 var _ stock.Marshaler = marshaler{}
 
@@ -112,7 +115,9 @@ func (t marshaler) Unmarshal(d amqp091.Delivery) (*message.Message, error) {
 			m.Metadata[name] = value
 		}
 	}
-	bus.SetOrigin(m, origin(d))
+	o := origin(d)
+	o.Bus = t.bus
+	bus.SetOrigin(m, o)
 	return m, nil
 }
 

@@ -83,11 +83,11 @@ func TestMarshalAndBack(t *testing.T) {
 			want["ce_id"] = m.Metadata["ce_id"] // without which AddHeaders would add more
 			m.Metadata["ce_id"] = want["ce_id"]
 		}
-		p, err := marshaler{"pizza"}.Marshal(m)
+		p, err := marshaler{topic: "pizza"}.Marshal(m)
 		if err != nil {
 			t.Fatal(err)
 		}
-		got, err := marshaler{"pizza"}.Unmarshal(delivery(p))
+		got, err := marshaler{topic: "pizza"}.Unmarshal(delivery(p))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -147,7 +147,7 @@ func TestForeignValuesBecomeText(t *testing.T) {
 }
 
 func TestForeignMessage(t *testing.T) {
-	m, err := marshaler{"pizza"}.Unmarshal(amqp091.Delivery{
+	m, err := marshaler{topic: "pizza"}.Unmarshal(amqp091.Delivery{
 		Headers: amqp091.Table{
 			"cloudEvents:time": "2026-11-23T10:00:00Z", "cloudEvents_source": "elsewhere", "ce_source": "not this",
 			"CC": []any{"x"}, "x-death": []any{}, "x-first-death-queue": "q", "n": int64(1),
@@ -165,7 +165,7 @@ func TestForeignMessage(t *testing.T) {
 		t.Errorf("origin %+v, UUID %q", o, m.UUID)
 	}
 	for _, at := range []time.Time{{}, time.Unix(0, 0), time.Unix(-5, 0), time.Unix(1700000000000, 0), time.Unix(math.MaxInt64, 0)} {
-		m, _ := marshaler{"pizza"}.Unmarshal(amqp091.Delivery{Timestamp: at})
+		m, _ := marshaler{topic: "pizza"}.Unmarshal(amqp091.Delivery{Timestamp: at})
 		if o, _ := bus.OriginOf(m); !o.Time.IsZero() || o.Key != nil {
 			t.Errorf("%v: %+v", at, o)
 		}

@@ -77,7 +77,7 @@ func (p *publisher) Publish(topic string, messages ...*message.Message) error {
 	c := &call{done: make(chan struct{}), gone: make(chan struct{}), left: len(messages)}
 	out := make([]*outgoing, len(messages))
 	for i, m := range messages {
-		publishing, err := marshaler{topic}.Marshal(m)
+		publishing, err := marshaler{topic: topic}.Marshal(m)
 		if err != nil {
 			return fmt.Errorf("publish to %s: %w", topic, err)
 		}

@@ -44,7 +44,7 @@ func TestForgottenTooLargeMessageBlamesNobody(t *testing.T) {
 	b := pizzaBus(t, settings(t))
 	w := &worker{bus: b}
 	sent := func(m *message.Message) *outgoing {
-		p, _ := marshaler{"pizza"}.Marshal(m)
+		p, _ := marshaler{topic: "pizza"}.Marshal(m)
 		return &outgoing{Publishing: p, topic: "pizza", key: "k", call: &call{done: make(chan struct{}), gone: make(chan struct{}), left: 1}}
 	}
 	large := sent(message.NewMessage("o-1/pizza", make([]byte, 128<<20+1)))
@@ -71,7 +71,7 @@ func TestHeadersLargerThanAFrame(t *testing.T) {
 	sized := func(size int) *message.Message {
 		m := pizzas(2, 2)[0]
 		m.Metadata.Set("h", "")
-		p, _ := marshaler{"pizza"}.Marshal(m)
+		p, _ := marshaler{topic: "pizza"}.Marshal(m)
 		o := &outgoing{Publishing: p, key: "o-2"}
 		rest := 0
 		for o.checkSize(rest+1) != nil { // what it has without h

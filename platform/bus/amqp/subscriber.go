@@ -164,13 +164,14 @@ func (s *subscription) session(ctx context.Context, line *line) (consumed bool, 
 	if err != nil {
 		return false, fmt.Errorf("consume: %w", err)
 	}
+	from := marshaler{topic: s.Topic, bus: s.bus.identityOf(line)}
 	for {
 		select {
 		case d, ok := <-deliveries:
 			if !ok {
 				return true, nil // the queue was deleted, or the connection is gone
 			}
-			s.add(session, d)
+			s.add(session, from, d)
 		case <-ctx.Done():
 			s.leave(session, deliveries)
 			return true, nil
@@ -179,7 +180,7 @@ func (s *subscription) session(ctx context.Context, line *line) (consumed bool, 
 }
 
 // add queues a delivery for its lane.
-func (s *subscription) add(session *session, d amqp091.Delivery) {
+func (s *subscription) add(session *session, from marshaler, d amqp091.Delivery) {
 	key := d.RoutingKey
 	if key == "" {
 		key = string(d.Body)
@@ -188,7 +189,7 @@ func (s *subscription) add(session *session, d amqp091.Delivery) {
 		Key:     key,
 		Session: session.ctx,
 		Message: func() *message.Message {
-			m, _ := marshaler{s.Topic}.Unmarshal(d) // it never fails
+			m, _ := from.Unmarshal(d) // it never fails
 			return m
 		},
 		Done: func(acked bool) { session.done(d.DeliveryTag, acked) },

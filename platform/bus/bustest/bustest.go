@@ -163,6 +163,12 @@ func messageArrivesAsItWasSent(t *testing.T, d Driver) {
 			t.Errorf("header %s: got %q, want %q", k, got.Metadata.Get(k), v)
 		}
 	}
+	if origin, ok := bus.OriginOf(got); d.Durable {
+		// What a stage has processed is remembered by it.
+		if identity, err := b.Identity(ctx); err != nil || !ok || origin.Bus != identity {
+			t.Errorf("it came from %q, the bus is %q, %v", origin.Bus, identity, err)
+		}
+	}
 	got.Ack()
 }
 

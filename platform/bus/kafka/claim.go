@@ -29,6 +29,7 @@ const revokeGrace = 50 * time.Second
 
 // partition is what a claim does to its partition.
 type partition struct {
+	bus           string             // identity of the one it is on
 	mark          func(offset int64) // everything below it is done
 	pause, resume func()             // fetching
 	share         func() int         // of how many partitions this is one
@@ -87,7 +88,7 @@ func (c *claim) add(m *sarama.ConsumerMessage) lane.Item {
 // handOut makes a message of a record. Once the claim has ended it is one that
 // nobody's verdict is waited for.
 func (c *claim) handOut(r *record) *message.Message {
-	m := unmarshal(r.ConsumerMessage)
+	m := unmarshal(r.ConsumerMessage, c.bus)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.ended {

@@ -38,7 +38,7 @@ func connect(brokers []string, c *sarama.Config, topics []string) (sarama.Client
 type control struct {
 	bus *Bus
 
-	mu     sync.Mutex // held during a conversation
+	turn   chan struct{} // has a value during a conversation
 	client sarama.Client
 	admin  sarama.ClusterAdmin
 	warned map[string]int // topics with another number of partitions: that number
@@ -68,14 +68,33 @@ type topic struct {
 
 func newControl(b *Bus) *control {
 	ctx, stop := context.WithCancel(context.Background())
-	return &control{bus: b, warned: map[string]int{}, closing: ctx, stop: stop}
+	return &control{bus: b, turn: make(chan struct{}, 1), warned: map[string]int{}, closing: ctx, stop: stop}
 }
 
 // do has a conversation. It begins it again on a new connection if the one that
 // is open is no good any more, which nobody notices before it is used.
 func (c *control) do(fn func(sarama.Client, sarama.ClusterAdmin) error) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+	c.turn <- struct{}{}
+	defer func() { <-c.turn }()
+	return c.talk(fn)
+}
+
+// ask is do for somebody who has no time: it returns when ctx ends, also while
+// others are having a conversation. A cluster that hangs then has one goroutine
+// waiting for it, and not one for each question.
+func (c *control) ask(ctx context.Context, fn func(sarama.Client, sarama.ClusterAdmin) error) error {
+	select {
+	case c.turn <- struct{}{}:
+	case <-ctx.Done():
+		return fmt.Errorf("the cluster is slow to answer: %w", ctx.Err())
+	}
+	return within(ctx, func() error {
+		defer func() { <-c.turn }()
+		return c.talk(fn)
+	})
+}
+
+func (c *control) talk(fn func(sarama.Client, sarama.ClusterAdmin) error) error {
 	reused := c.client != nil
 	err := c.converse(fn)
 	if err != nil && reused {
@@ -218,8 +237,8 @@ func isReplaced(last, now *sight) bool {
 }
 
 func (c *control) warnOfPartitions(s *sight) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+	c.turn <- struct{}{}
+	defer func() { <-c.turn }()
 	for name, t := range s.topics {
 		if n := len(t.partitions); n != c.bus.config.Partitions && c.warned[name] != n {
 			c.warned[name] = n
@@ -292,8 +311,8 @@ func (c *control) close() {
 	if l := c.links.Load(); l != nil {
 		l.cut()
 	}
-	c.mu.Lock()
+	c.turn <- struct{}{}
 	c.hangUp()
-	c.mu.Unlock()
+	<-c.turn
 	c.running.Wait()
 }

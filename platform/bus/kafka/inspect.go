@@ -19,18 +19,18 @@ import (
 func (b *Bus) Identity(ctx context.Context) (string, error) {
 	s := b.control.seen.Load()
 	if s == nil || s.err != nil || time.Since(s.at) > staleAfter {
-		err := within(ctx, func() error {
-			return b.control.do(func(client sarama.Client, _ sarama.ClusterAdmin) (err error) {
-				s, _, err = describe(client, b.topicNames())
-				return err
-			})
+		err := b.control.ask(ctx, func(client sarama.Client, _ sarama.ClusterAdmin) (err error) {
+			s, _, err = describe(client, b.topicNames())
+			return err
 		})
 		if err != nil {
 			return "", fmt.Errorf("identity of the cluster: %w", err)
 		}
 	}
-	return "kafka/" + b.config.Prefix + "/" + s.cluster, nil
+	return b.identityOf(s), nil
 }
+
+func (b *Bus) identityOf(s *sight) string { return "kafka/" + b.config.Prefix + "/" + s.cluster }
 
 var errNotYet = errors.New("does not exist")
 
@@ -59,11 +59,9 @@ func (b *Bus) Check(context.Context) error {
 // has committed nothing these are all records.
 func (b *Bus) Lag(ctx context.Context) ([]bus.Lag, error) {
 	var lags []bus.Lag
-	err := within(ctx, func() error {
-		return b.control.do(func(client sarama.Client, admin sarama.ClusterAdmin) (err error) {
-			lags, err = b.lag(client, admin)
-			return err
-		})
+	err := b.control.ask(ctx, func(client sarama.Client, admin sarama.ClusterAdmin) (err error) {
+		lags, err = b.lag(client, admin)
+		return err
 	})
 	if err != nil {
 		return nil, fmt.Errorf("lag: %w", err)
@@ -184,11 +182,9 @@ func committed(admin sarama.ClusterAdmin, group, name string, partitions []int32
 // the topic, or while a group shares its partitions out anew, who asks for some.
 func (b *Bus) Groups(ctx context.Context) ([]bus.Group, error) {
 	var groups []bus.Group
-	err := within(ctx, func() error {
-		return b.control.do(func(client sarama.Client, admin sarama.ClusterAdmin) (err error) {
-			groups, err = b.groups(client, admin)
-			return err
-		})
+	err := b.control.ask(ctx, func(client sarama.Client, admin sarama.ClusterAdmin) (err error) {
+		groups, err = b.groups(client, admin)
+		return err
 	})
 	if err != nil {
 		return nil, fmt.Errorf("consumer groups: %w", err)
@@ -245,11 +241,9 @@ func consumers(d *sarama.GroupDescription, topic string) int {
 // not exist is left out.
 func (b *Bus) Partitions(ctx context.Context) (map[string]int, error) {
 	var s *sight
-	err := within(ctx, func() error {
-		return b.control.do(func(client sarama.Client, _ sarama.ClusterAdmin) (err error) {
-			s, _, err = describe(client, b.topicNames())
-			return err
-		})
+	err := b.control.ask(ctx, func(client sarama.Client, _ sarama.ClusterAdmin) (err error) {
+		s, _, err = describe(client, b.topicNames())
+		return err
 	})
 	if err != nil {
 		return nil, fmt.Errorf("partitions: %w", err)

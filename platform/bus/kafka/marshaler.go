@@ -59,10 +59,10 @@ func keyOf(m *message.Message) (string, bool) {
 // Unmarshal makes a message of any record: without a value (the payload is
 // nil), without a key, without headers, with headers that are no text.
 func (marshaler) Unmarshal(r *sarama.ConsumerMessage) (*message.Message, error) {
-	return unmarshal(r), nil
+	return unmarshal(r, ""), nil
 }
 
-func unmarshal(r *sarama.ConsumerMessage) *message.Message {
+func unmarshal(r *sarama.ConsumerMessage, identity string) *message.Message {
 	m := message.NewMessage("", r.Value)
 	m.Metadata = make(message.Metadata, len(r.Headers)+8) // room for those of a dead letter
 	for _, h := range r.Headers {
@@ -71,7 +71,7 @@ func unmarshal(r *sarama.ConsumerMessage) *message.Message {
 		}
 	}
 	m.UUID = m.Metadata[event.HeaderID]
-	origin := bus.Origin{HasOffset: true, Partition: r.Partition, Offset: r.Offset, Time: r.Timestamp}
+	origin := bus.Origin{Bus: identity, HasOffset: true, Partition: r.Partition, Offset: r.Offset, Time: r.Timestamp}
 	if r.Key != nil {
 		key := string(r.Key)
 		origin.Key = &key

@@ -121,7 +121,7 @@ func TestOurEventsAreCloudEvents(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
-	back := unmarshal(&sarama.ConsumerMessage{Value: r.Value.(sarama.ByteEncoder), Headers: pointers(r.Headers)})
+	back := unmarshal(&sarama.ConsumerMessage{Value: r.Value.(sarama.ByteEncoder), Headers: pointers(r.Headers)}, "")
 	if back.UUID != m.UUID || !bytes.Equal(back.Payload, m.Payload) {
 		t.Errorf("got back %s %s", back.UUID, back.Payload)
 	}
@@ -142,7 +142,7 @@ func TestForeignHeadersStay(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got := unmarshal(&sarama.ConsumerMessage{Headers: pointers(r.Headers)})
+	got := unmarshal(&sarama.ConsumerMessage{Headers: pointers(r.Headers)}, "")
 	if diff := cmp.Diff(message.Metadata{"ce_id": "theirs", "x": "y"}, got.Metadata); diff != "" {
 		t.Error(diff)
 	}

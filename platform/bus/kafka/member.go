@@ -80,7 +80,7 @@ func (*member) Cleanup(sarama.ConsumerGroupSession) error { return nil }
 // ConsumeClaim reads a partition until it is taken away. It returns when
 // nothing of it is in hand any more.
 func (m *member) ConsumeClaim(session sarama.ConsumerGroupSession, claim sarama.ConsumerGroupClaim) error {
-	id, err := m.start(session, claim)
+	id, identity, err := m.start(session, claim)
 	if err != nil {
 		m.subscription.bus.log.Debug("partition not taken", "topic", claim.Topic(), "partition", claim.Partition(), "error", err)
 		return err // which ends the session
@@ -88,6 +88,7 @@ func (m *member) ConsumeClaim(session sarama.ConsumerGroupSession, claim sarama.
 	ctx, cancel := context.WithCancel(session.Context())
 	defer cancel()
 	c := newClaim(ctx, partition{
+		bus:    identity,
 		mark:   func(offset int64) { session.MarkOffset(claim.Topic(), claim.Partition(), offset, id) },
 		pause:  func() { m.group.Pause(map[string][]int32{claim.Topic(): {claim.Partition()}}) },
 		resume: func() { m.group.Resume(map[string][]int32{claim.Topic(): {claim.Partition()}}) },
@@ -112,34 +113,34 @@ var errReplaced = errors.New("the topic is not the one that the offsets are of")
 
 // start compares the offset at which the claim begins with what was committed,
 // and returns the ID of the topic, which goes with all that is committed from
-// here on.
-func (m *member) start(session sarama.ConsumerGroupSession, claim sarama.ConsumerGroupClaim) (id string, err error) {
+// here on, and the identity of the bus, which goes with all that is read.
+func (m *member) start(session sarama.ConsumerGroupSession, claim sarama.ConsumerGroupClaim) (id, identity string, err error) {
 	// On connections of the control, where no fetch is waited for.
 	err = m.subscription.bus.control.do(func(client sarama.Client, admin sarama.ClusterAdmin) error {
-		id, err = m.compare(session, claim, client, admin)
+		id, identity, err = m.compare(session, claim, client, admin)
 		return err
 	})
 	if err == nil {
 		m.subscription.standsOn(id)
 	}
-	return id, err
+	return id, identity, err
 }
 
 func (m *member) compare(session sarama.ConsumerGroupSession, claim sarama.ConsumerGroupClaim,
 	client sarama.Client, admin sarama.ClusterAdmin,
-) (id string, err error) {
+) (id, identity string, err error) {
 	name, p := claim.Topic(), claim.Partition()
 	now, _, err := describe(client, []string{name})
 	if err != nil {
-		return "", err
+		return "", "", err
 	}
 	t, ok := now.topics[name]
 	if !ok {
-		return "", fmt.Errorf("topic %s: %w", name, sarama.ErrUnknownTopicOrPartition)
+		return "", "", fmt.Errorf("topic %s: %w", name, sarama.ErrUnknownTopicOrPartition)
 	}
 	commits, err := committed(admin, m.subscription.group, name, []int32{p})
 	if err != nil {
-		return "", err
+		return "", "", err
 	}
 	replaced := commits[p].offset >= 0 && !commits[p].isOf(t.id)
 	outOfRange := commits[p].offset >= 0 && claim.InitialOffset() < 0
@@ -147,12 +148,12 @@ func (m *member) compare(session sarama.ConsumerGroupSession, claim sarama.Consu
 		// Marks count upwards only, so what was committed is taken back.
 		oldest, err := client.GetOffset(name, p, sarama.OffsetOldest)
 		if err != nil {
-			return "", fmt.Errorf("oldest offset of %s, partition %d: %w", name, p, err)
+			return "", "", fmt.Errorf("oldest offset of %s, partition %d: %w", name, p, err)
 		}
 		session.ResetOffset(name, p, oldest, topicID(t.id))
 	}
 	if replaced && !outOfRange {
-		return "", errReplaced // the next session begins at the oldest record
+		return "", "", errReplaced // the next session begins at the oldest record
 	}
-	return topicID(t.id), nil
+	return topicID(t.id), m.subscription.bus.identityOf(now), nil
 }

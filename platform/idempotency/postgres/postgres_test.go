@@ -45,12 +45,22 @@ func open(t testing.TB, dsn string, log *slog.Logger) *postgres.DB {
 	return db
 }
 
-func on(bus string) func() string { return func() string { return bus } }
+// onBus is what a stage asks about the events of one bus.
+type onBus struct {
+	idempotency.Records
+	bus string
+}
+
+func on(bus string, r idempotency.Records) idempotency.Records { return onBus{r, bus} }
+
+func (r onBus) Begin(ctx context.Context, _, id string) (bool, func(bool), error) {
+	return r.Records.Begin(ctx, r.bus, id)
+}
 
 // handle handles one event and reports whether it was new.
 func handle(t testing.TB, r idempotency.Records, id string, ok bool) bool {
 	t.Helper()
-	processed, end, err := r.Begin(context.Background(), id)
+	processed, end, err := r.Begin(context.Background(), "bus", id)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -65,7 +75,7 @@ func TestOnlySuccessIsRecordedAndForAllProcesses(t *testing.T) {
 	dsn := testservice.Database(t)
 	quiet := slog.New(slog.DiscardHandler)
 	first, second := open(t, dsn, quiet), open(t, dsn, quiet)
-	a, b := first.Records("sauce", on("kafka//1")), second.Records("sauce", on("kafka//1"))
+	a, b := on("kafka//1", first.Records("sauce")), on("kafka//1", second.Records("sauce"))
 	for _, c := range []struct {
 		what string
 		r    idempotency.Records
@@ -77,9 +87,9 @@ func TestOnlySuccessIsRecordedAndForAllProcesses(t *testing.T) {
 		{"again", a, true, true},
 		{"after success, here", a, true, false},
 		{"after success, there", b, true, false},
-		{"another stage", second.Records("cheese", on("kafka//1")), true, true},
-		{"another bus", second.Records("sauce", on("kafka//2")), true, true},
-		{"a process that starts", open(t, dsn, quiet).Records("sauce", on("kafka//1")), true, false},
+		{"another stage", on("kafka//1", second.Records("cheese")), true, true},
+		{"another bus", on("kafka//2", second.Records("sauce")), true, true},
+		{"a process that starts", on("kafka//1", open(t, dsn, quiet).Records("sauce")), true, false},
 	} {
 		if got := handle(t, c.r, "o-1/pizza", c.ok); got != c.want {
 			t.Errorf("%s: new is %v, want %v", c.what, got, c.want)
@@ -91,28 +101,22 @@ func TestOnlySuccessIsRecordedAndForAllProcesses(t *testing.T) {
 // bus that was replaced say nothing about the events of the new one.
 func TestRecordsAreThoseOfTheBus(t *testing.T) {
 	db := open(t, testservice.Database(t), slog.New(slog.DiscardHandler))
-	bus := ""
-	r := db.Records("sauce", func() string { return bus })
-	if _, _, err := r.Begin(t.Context(), "o-1/pizza"); err == nil {
-		t.Error("an event of an unknown bus was taken")
-	}
+	r := db.Records("sauce")
 	for range 2 {
 		for _, name := range []string{"kafka//1", "kafka//2"} {
-			bus = name
-			handle(t, r, "o-1/pizza", true)
-			if handle(t, r, "o-1/pizza", true) {
+			handle(t, on(name, r), "o-1/pizza", true)
+			if handle(t, on(name, r), "o-1/pizza", true) {
 				t.Errorf("%s: processed again", name)
 			}
 		}
 	}
-	bus = "kafka//3"
-	if !handle(t, r, "o-1/pizza", true) {
+	if !handle(t, on("kafka//3", r), "o-1/pizza", true) {
 		t.Error("the record of another bus was taken for this one's")
 	}
 }
 
 func TestCopiesWaitForTheOneInHand(t *testing.T) {
-	r := open(t, testservice.Database(t), slog.New(slog.DiscardHandler)).Records("sauce", on("bus"))
+	r := on("bus", open(t, testservice.Database(t), slog.New(slog.DiscardHandler)).Records("sauce"))
 	var runs atomic.Int32
 	var wg sync.WaitGroup
 	for range 50 {
@@ -126,14 +130,14 @@ func TestCopiesWaitForTheOneInHand(t *testing.T) {
 	if runs.Load() != 1 {
 		t.Errorf("ran %d times", runs.Load())
 	}
-	_, end, err := r.Begin(t.Context(), "o-2/pizza")
+	_, end, err := r.Begin(t.Context(), "bus", "o-2/pizza")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer end(false)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, _, err := r.Begin(ctx, "o-2/pizza"); !errors.Is(err, context.Canceled) {
+	if _, _, err := r.Begin(ctx, "bus", "o-2/pizza"); !errors.Is(err, context.Canceled) {
 		t.Errorf("wait for another copy: %v", err)
 	}
 }
@@ -151,7 +155,7 @@ func TestManyAtOnce(t *testing.T) {
 	for p := range 2 {
 		db := open(t, dsn, logger)
 		dbs = append(dbs, db)
-		r := db.Records("sauce", on("bus"))
+		r := on("bus", db.Records("sauce"))
 		for lane := range lanes {
 			wg.Go(func() {
 				for i := lane; i < events; i += lanes {
@@ -171,7 +175,7 @@ func TestManyAtOnce(t *testing.T) {
 		t.Errorf("%d of %d events were new", sum, events)
 	}
 	for _, db := range dbs {
-		r := db.Records("sauce", on("bus"))
+		r := on("bus", db.Records("sauce"))
 		for n := range events {
 			if handle(t, r, fmt.Sprintf("o-%d/pizza", n), true) {
 				t.Fatalf("event %d has no record", n)
@@ -207,20 +211,20 @@ func TestDatabaseIsAway(t *testing.T) {
 	proxy, dsn := pgtest.New(t, testservice.Database(t))
 	var log lines
 	db := open(t, dsn, slog.New(slog.NewTextHandler(&log, nil)))
-	r := db.Records("sauce", on("bus"))
+	r := on("bus", db.Records("sauce"))
 	handle(t, r, "o-0/pizza", true)
-	_, end, err := r.Begin(t.Context(), "o-1/pizza")
+	_, end, err := r.Begin(t.Context(), "bus", "o-1/pizza")
 	if err != nil {
 		t.Fatal(err)
 	}
 	proxy.Cut()
-	if _, _, err := r.Begin(t.Context(), "o-2/pizza"); err == nil {
+	if _, _, err := r.Begin(t.Context(), "bus", "o-2/pizza"); err == nil {
 		t.Error("an event was taken while the records are away")
 	}
 	if db.Check(t.Context()) == nil {
 		t.Error("ready while the records are away")
 	}
-	if processed, _, err := r.Begin(t.Context(), "o-0/pizza"); err != nil || !processed {
+	if processed, _, err := r.Begin(t.Context(), "bus", "o-0/pizza"); err != nil || !processed {
 		t.Errorf("what the process knows by itself: %v, %v", processed, err)
 	}
 	began := time.Now()
@@ -231,27 +235,27 @@ func TestDatabaseIsAway(t *testing.T) {
 	if !strings.Contains(log.String(), "are lost") || strings.Contains(log.String(), "pizzamill:pizzamill") {
 		t.Errorf("log is %q", log.String())
 	}
-	_, end, err = r.Begin(t.Context(), "o-1/pizza")
+	_, end, err = r.Begin(t.Context(), "bus", "o-1/pizza")
 	if err != nil || end != nil {
 		t.Errorf("what this process did is known to it: %v", err)
 	}
 	proxy.Restore()
 	eventually(t, "records are back", func() bool {
-		_, end, err := r.Begin(t.Context(), "o-3/pizza")
+		_, end, err := r.Begin(t.Context(), "bus", "o-3/pizza")
 		if end != nil {
 			end(true)
 		}
 		return err == nil
 	})
 	// Short enough to be bridged.
-	_, end, err = r.Begin(t.Context(), "o-4/pizza")
+	_, end, err = r.Begin(t.Context(), "bus", "o-4/pizza")
 	if err != nil {
 		t.Fatal(err)
 	}
 	proxy.Cut()
 	time.AfterFunc(300*time.Millisecond, proxy.Restore)
 	end(true)
-	if handle(t, open(t, dsn, slog.New(slog.DiscardHandler)).Records("sauce", on("bus")), "o-4/pizza", true) {
+	if handle(t, on("bus", open(t, dsn, slog.New(slog.DiscardHandler)).Records("sauce")), "o-4/pizza", true) {
 		t.Error("a record was lost in a short interruption")
 	}
 }
@@ -281,7 +285,7 @@ func TestOpenAndPrepare(t *testing.T) {
 	if err := unready.Prepare(t.Context()); err == nil || strings.Contains(err.Error(), "s3cr3t") {
 		t.Errorf("prepare: %v", err)
 	}
-	if _, _, err := unready.Records("sauce", on("bus")).Begin(t.Context(), "o-1/pizza"); err == nil {
+	if _, _, err := on("bus", unready.Records("sauce")).Begin(t.Context(), "bus", "o-1/pizza"); err == nil {
 		t.Error("an event was taken before the records were reached")
 	}
 	if err := errors.Join(unready.Close(), unready.Close()); err != nil {
@@ -337,7 +341,7 @@ func exec(t testing.TB, dsn, sql string, args ...any) {
 func TestOldRecordsAreForgottenInBites(t *testing.T) {
 	dsn := testservice.Database(t)
 	db := open(t, dsn, slog.New(slog.DiscardHandler))
-	r := db.Records("sauce", on("bus"))
+	r := on("bus", db.Records("sauce"))
 	for n := range 25 {
 		handle(t, r, fmt.Sprintf("o-%d/pizza", n), true)
 	}
@@ -346,7 +350,7 @@ func TestOldRecordsAreForgottenInBites(t *testing.T) {
 	if err := db.Forget(t.Context(), 4); err != nil {
 		t.Fatal(err)
 	}
-	again := open(t, dsn, slog.New(slog.DiscardHandler)).Records("sauce", on("bus"))
+	again := on("bus", open(t, dsn, slog.New(slog.DiscardHandler)).Records("sauce"))
 	for n := range 25 {
 		young := n == 7 || n == 8
 		if got := handle(t, again, fmt.Sprintf("o-%d/pizza", n), false); got == young {
@@ -358,11 +362,11 @@ func TestOldRecordsAreForgottenInBites(t *testing.T) {
 func TestCloseAnswersEverybody(t *testing.T) {
 	proxy, dsn := pgtest.New(t, testservice.Database(t))
 	db := open(t, dsn, slog.New(slog.DiscardHandler))
-	r := db.Records("sauce", on("bus"))
+	r := on("bus", db.Records("sauce"))
 	handle(t, r, "o-0/pizza", true)
 	var ends []func(bool)
 	for n := range 8 {
-		_, end, err := r.Begin(t.Context(), fmt.Sprintf("o-1%d/pizza", n))
+		_, end, err := r.Begin(t.Context(), "bus", fmt.Sprintf("o-1%d/pizza", n))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -377,14 +381,14 @@ func TestCloseAnswersEverybody(t *testing.T) {
 		t.Error(err)
 	}
 	wg.Wait()
-	if _, _, err := r.Begin(t.Context(), "o-2/pizza"); err == nil {
+	if _, _, err := r.Begin(t.Context(), "bus", "o-2/pizza"); err == nil {
 		t.Error("an event was taken after the records were closed")
 	}
 }
 
 // BenchmarkStage is what the records cost a stage with 64 lanes.
 func BenchmarkStage(b *testing.B) {
-	r := open(b, testservice.Database(b), slog.New(slog.DiscardHandler)).Records("sauce", on("bus"))
+	r := on("bus", open(b, testservice.Database(b), slog.New(slog.DiscardHandler)).Records("sauce"))
 	var n atomic.Int64
 	b.SetParallelism(32) // times two processors
 	b.RunParallel(func(pb *testing.PB) {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 	"time"
 
 	"github.com/pizzamill/pizzamill/platform/idempotency"
@@ -15,35 +14,25 @@ import (
 // than that costs more than the duplicate.
 const recordFor = 2 * time.Second
 
-// Records returns the records of a stage on the bus that identity names when an
-// event comes, so that they live as long as what the bus holds.
-func (db *DB) Records(stage string, identity func() string) idempotency.Records {
-	return &records{db: db, stage: stage, identity: identity}
+// Records returns the records of a stage.
+func (db *DB) Records(stage string) idempotency.Records {
+	return &records{db: db, stage: stage, own: idempotency.NewMemory(idempotency.MemorySize)}
 }
 
 // records are those of one stage. What this process has in hand or has handled
 // lately it knows by itself; the table is asked about everything else.
 type records struct {
-	db       *DB
-	stage    string
-	identity func() string
-
-	mu  sync.Mutex
-	own *idempotency.Memory
-	bus string // that own is about
+	db    *DB
+	stage string
+	own   *idempotency.Memory
 }
 
 var _ idempotency.Records = (*records)(nil)
 
-// Begin implements idempotency.Records. It fails while the database is away or
-// the bus is not known. end(true) returns once the record is committed; if that
+// Begin implements idempotency.Records. It fails while the database is away. end(true) returns once the record is committed; if that
 // takes longer than 2 s, it logs that the record is lost and returns.
-func (r *records) Begin(ctx context.Context, eventID string) (processed bool, end func(ok bool), err error) {
-	bus := r.identity()
-	if bus == "" {
-		return false, nil, errors.New("records of processed events: the bus is not known yet")
-	}
-	processed, done, err := r.memory(bus).Begin(ctx, eventID)
+func (r *records) Begin(ctx context.Context, bus, eventID string) (processed bool, end func(ok bool), err error) {
+	processed, done, err := r.own.Begin(ctx, bus, eventID)
 	if err != nil || processed {
 		return processed, nil, err
 	}
@@ -65,16 +54,6 @@ func (r *records) Begin(ctx context.Context, eventID string) (processed bool, en
 		}
 		done(ok)
 	}, nil
-}
-
-// memory returns what this process knows by itself of a bus.
-func (r *records) memory(bus string) *idempotency.Memory {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.own == nil || r.bus != bus {
-		r.own, r.bus = idempotency.NewMemory(idempotency.MemorySize), bus
-	}
-	return r.own
 }
 
 func (db *DB) look(ctx context.Context, scope int32, event string) (found bool, err error) {
