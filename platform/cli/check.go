@@ -25,6 +25,8 @@ type checked struct {
 	LeftOver   []leftOver   `json:"left_over"`
 	// Unknown says why the ledger could not be asked what is left over.
 	Unknown string `json:"left_over_unknown,omitempty"`
+
+	unreachable bool // what could have told gave no answer
 }
 
 // checkedGroup is a module on one of its topics.
@@ -62,10 +64,16 @@ func (p *program) checkTopology(ctx context.Context, l line, output string) erro
 	} else {
 		err = p.writeChecked(l, found)
 	}
-	if err == nil && len(found.Unconsumed) > 0 {
-		return &exitError{code: exitFailure} // what is wrong is on stdout
+	switch { // what is wrong is on stdout
+	case err != nil:
+		return err
+	case len(found.Unconsumed) > 0:
+		return &exitError{code: exitFailure}
+	case found.unreachable:
+		return &exitError{code: exitUnreachable}
+	default:
+		return nil
 	}
-	return err
 }
 
 // checkBroker asks the broker.
@@ -101,6 +109,8 @@ func (p *program) checkBroker(ctx context.Context, l line) (*checked, error) {
 	found.LeftOver = append(append(found.LeftOver, orphans...), former...)
 	if err := errors.Join(orphanErr, formerErr); err != nil {
 		found.Unknown = strings.ReplaceAll(err.Error(), "\n", "; ")
+		var coded *exitError
+		found.unreachable = errors.As(err, &coded) && coded.code == exitUnreachable
 	}
 	return found, nil
 }

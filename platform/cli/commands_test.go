@@ -58,6 +58,8 @@ func TestTranscripts(t *testing.T) {
 		{name: "serve with argument", args: "serve now", code: 2},
 		{name: "modules unknown", args: "serve --modules pizza,souce", code: 2},
 		{name: "modules empty", args: "--modules=", code: 2},
+		{name: "modules of commas", args: "serve --modules ,", code: 2},
+		{name: "modules twice", args: "serve --modules sauce,sauce --bus kafka", code: 2},
 		{name: "modules unused stage", args: "serve --modules all,crust", code: 2},
 		{name: "modules part", args: "serve --modules sauce,cheese --listen :9000 --config config.toml", code: 2, file: "[log]\n"},
 		{name: "modules part from environment", args: "serve", code: 3, env: []string{"PIZZAMILL_APP_MODULES=sauce"}},

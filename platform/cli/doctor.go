@@ -53,9 +53,10 @@ func (p *program) doctorCommand() *cobra.Command {
 		Use:   "doctor",
 		Short: "Check everything that a line stands on",
 		Long: `Checks, one by one: the configuration, the broker with its topics, queues, groups
-and consumers, the store with its tables, the ledger's bus and pipeline, the
-processes that live, the counters against the rows, the table of processed
-events, and the clock. It reads only, and says what to do.
+and consumers and RabbitMQ's management API, the store with its tables, the
+ledger's bus and pipeline, the processes that live, the counters against the
+rows, the table of processed events, and the clock. It changes nothing, and says
+what to do.
 
 Exit codes: 0 if nothing failed, 1 if something did, 3 if the configuration is
 bad, 4 if something cannot be reached.`,

@@ -19,6 +19,12 @@ type partitioned interface {
 	Partitions(ctx context.Context) (map[string]int, error)
 }
 
+// comparer is a bus that finds out, changing nothing, whether what exists on
+// the broker differs from what it would make there: a *bus.ConflictError.
+type comparer interface {
+	Conflicts(ctx context.Context) error
+}
+
 func (d *doctor) examineBus(ctx context.Context) {
 	if !d.OnBroker() {
 		d.add("bus", fine, "", "gochannel, in the memory of one process")
@@ -43,25 +49,54 @@ func (d *doctor) examineBus(ctx context.Context) {
 	if p, ok := b.(partitioned); ok {
 		d.examinePartitions(ctx, p)
 	}
-	groups, err := ask(ctx, b.Groups)
+	groups, err := ask(ctx, func(ctx context.Context) ([]bus.Group, error) {
+		if c, ok := b.(comparer); ok {
+			if err := c.Conflicts(ctx); err != nil {
+				return nil, err
+			}
+		}
+		return b.Groups(ctx)
+	})
 	var conflict *bus.ConflictError
 	switch {
 	case errors.As(err, &conflict):
-		d.add(d.groupNoun(), failed, "remove it, or choose another [bus] prefix", "%v", err)
+		d.add(d.groupNoun(), failed, "remove it, or choose another [bus] prefix",
+			"%s exists and is not what pizzamill needs: it has %s, want %s", conflict.What, conflict.Have, conflict.Want)
 	case err != nil:
-		d.unreachable(d.groupNoun(), "see whether this user may ask the broker for them", err)
+		d.unreachable(d.groupNoun(), "see whether this user may declare them and ask for them", err)
 	default:
 		d.examineGroups(groups)
 	}
-	d.examineBrokerClock(ctx)
+	if d.Bus.Driver == "amqp" && d.AMQP.ManagementURL != "" && d.examineManagement(ctx, b) {
+		d.examineBrokerClock(ctx)
+	}
+}
+
+// examineManagement asks RabbitMQ's management API with the configured user, as
+// lag and the search for left-over queues do. It returns false if there was no
+// answer at all.
+func (d *doctor) examineManagement(ctx context.Context, b bus.Bus) bool {
+	l, ok := b.(lister)
+	if !ok {
+		return true
+	}
+	_, err := ask(ctx, l.Queues)
+	var lost *url.Error
+	switch {
+	case errors.As(err, &lost):
+		d.unreachable("management", "start it, or correct [amqp] management_url", err)
+		return false
+	case err != nil:
+		d.add("management", failed, "correct the user and the password in [amqp] management_url, or empty it", "%v", err)
+	default:
+		d.add("management", fine, "", "its API lists the queues of the vhost")
+	}
+	return true
 }
 
 // examineBrokerClock reads the clock that RabbitMQ's management API shows in
 // whole seconds. Neither AMQP nor Kafka tells the time.
 func (d *doctor) examineBrokerClock(ctx context.Context) {
-	if d.Bus.Driver != "amqp" || d.AMQP.ManagementURL == "" {
-		return
-	}
 	d.examineClock(ctx, "clock", "the broker's", func(ctx context.Context) (time.Time, time.Duration, error) {
 		base, err := url.Parse(d.AMQP.ManagementURL)
 		if err != nil {

@@ -35,7 +35,7 @@ func (d *doctor) examineStore(ctx context.Context) {
 	case errors.Is(err, fs.ErrNotExist):
 		d.add("store", warn, "pizzamill serve makes it", "there is no database yet at %s", d.Store.Path)
 		return
-	case errors.Is(err, store.ErrUnavailable) || errors.Is(err, context.DeadlineExceeded):
+	case ledgerAway(err):
 		d.unreachable("store", "start it, or correct the [store] section", err)
 		return
 	case err != nil:

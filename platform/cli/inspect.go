@@ -60,6 +60,11 @@ func (p *program) readLedger(ctx context.Context, l line) (ledger, func(), error
 	return p.openLedger(ctx, l.Config, l.pipeline, slog.New(slog.DiscardHandler))
 }
 
+// ledgerAway reports whether the ledger's database gave no answer.
+func ledgerAway(err error) bool {
+	return errors.Is(err, store.ErrUnavailable) || errors.Is(err, context.DeadlineExceeded)
+}
+
 // ask asks one question in bounded time.
 func ask[T any](ctx context.Context, question func(context.Context) (T, error)) (T, error) {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"testing"
@@ -25,10 +26,12 @@ import (
 // fakeBroker stands for all brokers; a bus is looked at through fakeBus.
 type fakeBroker struct {
 	err     error          // of every question
+	differs error          // what exists and is not what the line needs
 	idle    []string       // modules without a live consumer
 	missing []string       // modules whose groups do not exist
 	former  map[string]int // prefixes of former lines, and their live consumers
 	queues  []string       // what the broker lists
+	listErr error
 	parts   map[string]int
 	closed  int
 	opened  int
@@ -43,8 +46,28 @@ type fakeBus struct {
 
 func (b *fakeBroker) open(c config.Config, _ *slog.Logger) (bus.Bus, error) {
 	b.opened++
-	return &fakeBus{fakeBroker: b, driver: c.Bus.Driver, prefix: c.Bus.Prefix}, nil
+	opened := &fakeBus{fakeBroker: b, driver: c.Bus.Driver, prefix: c.Bus.Prefix}
+	if c.Bus.Driver == "amqp" {
+		return &fakeRabbit{opened}, nil
+	}
+	return &fakeKafka{opened}, nil
 }
+
+// fakeKafka and fakeRabbit are what only one of the brokers can be asked.
+type (
+	fakeKafka  struct{ *fakeBus }
+	fakeRabbit struct{ *fakeBus }
+)
+
+var (
+	_ partitioned = (*fakeKafka)(nil)
+	_ comparer    = (*fakeRabbit)(nil)
+	_ lister      = (*fakeRabbit)(nil)
+)
+
+func (b *fakeKafka) Partitions(context.Context) (map[string]int, error) { return b.parts, nil }
+func (b *fakeRabbit) Queues(context.Context) ([]string, error)          { return b.queues, b.listErr }
+func (b *fakeRabbit) Conflicts(context.Context) error                   { return b.differs }
 
 func (b *fakeBus) Declare(subs []bus.Subscription) { b.declared = subs }
 
@@ -80,13 +103,10 @@ func (b *fakeBus) Groups(context.Context) ([]bus.Group, error) {
 	return groups, b.err
 }
 
-func (b *fakeBus) Queues(context.Context) ([]string, error) { return b.queues, nil }
-
-func (b *fakeBus) Partitions(context.Context) (map[string]int, error) { return b.parts, nil }
-
 // fakeLedger is a ledger with what it remembers.
 type fakeLedger struct {
 	err         error // of opening it
+	busesErr    error
 	bus         string
 	buses       []store.Bus
 	processes   []store.ProcessState
@@ -101,7 +121,7 @@ func (l *fakeLedger) open(context.Context, config.Config, event.Pipeline, *slog.
 }
 
 func (l *fakeLedger) Bus(context.Context) (string, error)        { return l.bus, nil }
-func (l *fakeLedger) Buses(context.Context) ([]store.Bus, error) { return l.buses, nil }
+func (l *fakeLedger) Buses(context.Context) ([]store.Bus, error) { return l.buses, l.busesErr }
 func (l *fakeLedger) Recount(context.Context) ([]string, error)  { return l.differences, nil }
 func (l *fakeLedger) Processes(context.Context) ([]store.ProcessState, error) {
 	return l.processes, nil
@@ -196,6 +216,23 @@ func TestTopologyCheck(t *testing.T) {
 		{name: "check unreachable", args: "topology --check", env: []string{onKafka}, broker: fakeBroker{err: errGone}, code: 4},
 		{name: "check hangs", args: "topology --check -o json", env: []string{onAMQP}, broker: fakeBroker{err: context.DeadlineExceeded}, code: 4},
 		{name: "check conflict", args: "topology --check", env: []string{onAMQP}, broker: fakeBroker{err: &bus.ConflictError{What: "queue pizza.sauce", Have: "x-queue-type classic", Want: "x-queue-type quorum"}}, code: 3},
+		{
+			name: "check ledger away", args: "topology --check", env: []string{onKafka}, code: 4,
+			ledger: fakeLedger{err: fmt.Errorf("store: %w: connection refused", store.ErrUnavailable)},
+		},
+		{
+			name: "check ledger away json", args: "topology --check -o json", env: []string{onKafka}, code: 4,
+			ledger: fakeLedger{busesErr: context.DeadlineExceeded},
+		},
+		{
+			name: "check ledger away and idle", args: "topology --check", env: []string{onKafka}, code: 1,
+			broker: fakeBroker{idle: []string{"meat"}}, ledger: fakeLedger{err: store.ErrUnavailable},
+		},
+		{name: "check ledger of another version", args: "topology --check", env: []string{onKafka}, ledger: fakeLedger{err: errors.New("it has schema 9 and this pizzamill knows only up to 2")}},
+		{
+			name: "check management refuses", args: "topology --check", env: []string{onAMQP}, code: 4,
+			broker: fakeBroker{listErr: errors.New("the management API answers 401 Unauthorized")},
+		},
 		{name: "check mermaid", args: "topology --check -o mermaid", env: []string{onKafka}, code: 2},
 		{name: "check gochannel", args: "topology --check", handler: gochannel("true"), env: []string{"PIZZAMILL_ADMIN_TOKEN=hunter2"}},
 		{name: "check gochannel idle", args: "topology --check", handler: gochannel("false"), env: []string{"PIZZAMILL_ADMIN_TOKEN=hunter2"}, code: 1},
@@ -260,6 +297,7 @@ func TestDoctor(t *testing.T) {
 		processes: []store.ProcessState{{Name: "process 7 on h (pizza)", Bus: "kafka//c1", Alive: true}},
 	}
 	pg := []string{onKafka, "PIZZAMILL_STORE_DRIVER=postgres", "PIZZAMILL_STORE_DSN=postgres://u:hunter2@h/d"}
+	management := []string{onAMQP, "PIZZAMILL_AMQP_MANAGEMENT_URL=http://u:hunter2@h:15672"}
 	for _, c := range []inspection{
 		{name: "doctor", args: "doctor", handler: ready, ledger: fakeLedger{bus: "gochannel//x"}},
 		{name: "doctor before the first start", args: "doctor", ledger: fakeLedger{err: fs.ErrNotExist}},
@@ -285,6 +323,20 @@ func TestDoctor(t *testing.T) {
 		{
 			name: "doctor of stages", args: "doctor", broker: fakeBroker{parts: all},
 			env: []string{onKafka, "PIZZAMILL_STORE_DRIVER=postgres", "PIZZAMILL_APP_MODULES=meat", "PIZZAMILL_IDEMPOTENCY_DRIVER=memory"},
+		},
+		{
+			name: "doctor conflict", args: "doctor", env: []string{onAMQP}, ledger: fakeLedger{err: fs.ErrNotExist}, code: 1,
+			broker: fakeBroker{differs: fmt.Errorf("compare: %w", &bus.ConflictError{What: "exchange pizza", Have: "type direct", Want: "type fanout"})},
+		},
+		{name: "doctor may not declare", args: "doctor", env: []string{onAMQP}, broker: fakeBroker{differs: errors.New("declare queue pizza.sauce: Exception (403)")}, ledger: fakeLedger{err: fs.ErrNotExist}, code: 4},
+		{name: "doctor management", args: "doctor", env: management, handler: ready, ledger: fakeLedger{err: fs.ErrNotExist}},
+		{
+			name: "doctor management refuses", args: "doctor", env: management, handler: ready, ledger: fakeLedger{err: fs.ErrNotExist}, code: 1,
+			broker: fakeBroker{listErr: errors.New("the management API answers 401 Unauthorized")},
+		},
+		{
+			name: "doctor management unreachable", args: "doctor", env: management, ledger: fakeLedger{err: fs.ErrNotExist}, code: 4,
+			broker: fakeBroker{listErr: fmt.Errorf("ask the management API: %w", &url.Error{Op: "Get", URL: "http://h:15672/api/queues/%2F", Err: errors.New("connection refused")})},
 		},
 		{name: "doctor bad configuration", args: "doctor", env: []string{"PIZZAMILL_KAFKA_PARTITIONS=0"}, code: 3},
 	} {

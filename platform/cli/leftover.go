@@ -41,12 +41,12 @@ func (p *program) findLeftOver(ctx context.Context, l line, identity string) ([]
 		return nil, fmt.Errorf("there is no ledger at %s", l.Store.Path)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("read the ledger: %w", err)
+		return nil, unreadable(err)
 	}
 	defer closeLedger()
 	buses, err := ask(ctx, ledger.Buses)
 	if err != nil {
-		return nil, fmt.Errorf("read the ledger: %w", err)
+		return nil, unreadable(err)
 	}
 	found := []leftOver{}
 	for _, was := range buses {
@@ -62,6 +62,16 @@ func (p *program) findLeftOver(ctx context.Context, l line, identity string) ([]
 		}
 	}
 	return found, nil
+}
+
+// unreadable says that the ledger could not be read, and marks the error of one
+// that gave no answer.
+func unreadable(err error) error {
+	text := fmt.Errorf("read the ledger: %w", err)
+	if ledgerAway(err) {
+		return &exitError{code: exitUnreachable, err: text}
+	}
+	return text
 }
 
 // lister is a bus that can list the queues of its broker; nil is a list that

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"mime"
 	"net/http"
 	"regexp"
 	"time"
@@ -22,6 +23,8 @@ const (
 	// placeAttempts and placeBudget bound how long an order is tried for.
 	placeAttempts = 5
 	placeBudget   = 30 * time.Second
+	// pagePatience is how long it may take to find out whether an order has a page.
+	pagePatience = 2 * time.Second
 )
 
 // order is what the command line reads of an order; raw is all of it.
@@ -59,9 +62,10 @@ func (p *program) orderCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "order N",
 		Short: "Order N random pizzas from a running pizzamill",
-		Long: `Orders N pizzas and prints the order's ID and page. With --watch it follows the
-order until it is complete (exit 0) or, with pizzas among the dead letters,
-partial (exit 5); Ctrl-C stops watching (exit 130), not the order.
+		Long: `Orders N pizzas and prints the order's ID and page, or where the server has no
+pages its address in the API. With --watch it follows the order until it is
+complete (exit 0) or, with pizzas among the dead letters, partial (exit 5);
+Ctrl-C stops watching (exit 130), not the order.
 
 A connection that fails is tried again; the order is still placed once.`,
 		Example: `  pizzamill order 12
@@ -97,20 +101,42 @@ A connection that fails is tried again; the order is still placed once.`,
 		if err != nil {
 			return err
 		}
+		if output.value == "json" && !*watch {
+			return writeJSON(p.out, placed.raw)
+		}
+		if output.value == "text" { // at once: the order is placed, whatever comes
+			if _, err := fmt.Fprintf(p.out, "order  %s\n", placed.ID); err != nil {
+				return err
+			}
+		}
+		what, address := client.whereabouts(cmd.Context(), placed)
 		if output.value == "text" {
-			if _, err := fmt.Fprintf(p.out, "order  %s\npage   %s\n", placed.ID, client.url("orders", placed.ID)); err != nil {
+			if _, err := fmt.Fprintf(p.out, "%-6s %s\n", what, address); err != nil {
 				return err
 			}
 		}
 		if !*watch {
-			if output.value == "json" {
-				return writeJSON(p.out, placed.raw)
-			}
 			return nil
 		}
-		return p.watch(cmd.Context(), client, placed, output.value == "json")
+		return p.watch(cmd.Context(), client, placed, address, output.value == "json")
 	})
 	return c
+}
+
+// whereabouts returns where an order can be seen and what that is: its page, if the
+// server answers that it has one, else its address in the API. A process without
+// the pages takes orders too.
+func (c *client) whereabouts(ctx context.Context, o order) (what, address string) {
+	ctx, cancel := context.WithTimeout(ctx, pagePatience)
+	defer cancel()
+	page := c.url("orders", o.ID)
+	if res, err := c.send(ctx, http.MethodHead, page, nil, nil); err == nil {
+		_ = res.Body.Close() // it has none
+		if kind, _, _ := mime.ParseMediaType(res.Header.Get("Content-Type")); kind == "text/html" {
+			return "page", page
+		}
+	}
+	return "api", c.url("api", "orders", o.ID)
 }
 
 func serverFlag(c *cobra.Command) *string {

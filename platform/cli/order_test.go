@@ -36,6 +36,7 @@ func refuse(w http.ResponseWriter, status int, detail string) {
 type kitchen struct {
 	posts   []http.HandlerFunc
 	streams []http.HandlerFunc
+	page    http.HandlerFunc // of the order; nil is a server without pages
 
 	posted, streamed atomic.Int32
 	keys             []string
@@ -54,6 +55,8 @@ func (k *kitchen) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		turn(&k.posted, k.posts)
 	case r.Method == http.MethodGet && strings.HasSuffix(r.URL.Path, "/api/orders/"+testOrder+"/events") && r.URL.RawQuery == "detail=summary":
 		turn(&k.streamed, k.streams)
+	case r.Method == http.MethodHead && strings.HasSuffix(r.URL.Path, "/orders/"+testOrder) && k.page != nil:
+		k.page(w, r)
 	default:
 		refuse(w, http.StatusNotFound, "no such page: "+r.URL.String())
 	}
@@ -62,6 +65,10 @@ func (k *kitchen) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func accept(w http.ResponseWriter, _ *http.Request) {
 	w.WriteHeader(http.StatusAccepted)
 	fmt.Fprintln(w, orderJSON("cooking", 12, 0, 0))
+}
+
+func page(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 }
 
 func busy(after string) http.HandlerFunc {
@@ -106,13 +113,17 @@ func TestOrder(t *testing.T) {
 		name    string
 		posts   turns // none is a server that is not there
 		streams turns
-		args    string // besides order 12
+		page    http.HandlerFunc // nil is that of every server with pages
+		args    string           // besides order 12
 		code    int
 		took    time.Duration
 	}{
 		{name: "order", posts: turns{accept}},
 		{name: "order json", posts: turns{accept}, args: "-o json"},
 		{name: "order from URL", posts: turns{accept}, args: "--server http://pizza.example:8000/mill/"},
+		{name: "order without pages", posts: turns{accept}, page: http.NotFound},
+		{name: "order with something else for pages", posts: turns{accept}, page: func(http.ResponseWriter, *http.Request) {}},
+		{name: "order with pages that hang", posts: turns{accept}, page: func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }, took: pagePatience},
 		{name: "order after 503", posts: turns{busy("2"), busy("1"), accept}, took: 3 * time.Second},
 		{name: "order after lost answers", posts: turns{hangUp, hangUp, accept}, took: 300 * time.Millisecond},
 		{name: "order always 503", posts: turns{busy("1")}, code: 4, took: 4 * time.Second},
@@ -151,7 +162,10 @@ func TestOrder(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Chdir(t.TempDir())
 			synctest.Test(t, func(t *testing.T) {
-				k := &kitchen{posts: c.posts, streams: c.streams}
+				k := &kitchen{posts: c.posts, streams: c.streams, page: c.page}
+				if k.page == nil {
+					k.page = page
+				}
 				var handler http.Handler
 				if c.posts != nil {
 					handler = k
@@ -184,6 +198,7 @@ func TestInterruptedWatch(t *testing.T) {
 			r := newRun(t, &kitchen{
 				posts:   []http.HandlerFunc{accept},
 				streams: []http.HandlerFunc{tell(orderJSON("cooking", 12, 7, 0), "hang")},
+				page:    page,
 			})
 			ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
 			defer cancel()
@@ -214,6 +229,7 @@ func TestWatchOnATerminal(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRun(t, &kitchen{
 			posts: []http.HandlerFunc{accept},
+			page:  page,
 			streams: []http.HandlerFunc{
 				tell(orderJSON("cooking", 12, 0, 0), orderJSON("cooking", 12, 5, 0)),
 				tell(orderJSON("cooking", 12, 11, 1), orderJSON("partial", 12, 11, 1)),

@@ -18,9 +18,10 @@ adds the topics and groups, or the exchanges and queues with their arguments.
 
 With --check it asks the broker who consumes, and on gochannel the process that
 runs (its admin listener). It exits with 0 if every module has a live consumer
-on each of its topics, with 1 if not, and with 4 if nobody answers. What is left
-over on the broker of former pipelines and prefixes that the ledger remembers is
-listed with the commands that would remove it; nothing is removed.`,
+on each of its topics, with 1 if not, and with 4 if that or what is left over
+cannot be found out since somebody does not answer. What is left over on the
+broker of former pipelines and prefixes that the ledger remembers is listed with
+the commands that would remove it; nothing is removed.`,
 		Example: `  pizzamill topology
   pizzamill topology -o json
   PIZZAMILL_PIPELINE_STAGES=sauce,crust pizzamill topology -o mermaid

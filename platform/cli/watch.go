@@ -21,8 +21,9 @@ const (
 	maxEventLine = 1 << 20
 )
 
-// watch follows an order to its end and prints what came of it.
-func (p *program) watch(ctx context.Context, c *client, placed order, asJSON bool) error {
+// watch follows an order, which can be seen at address, to its end and prints
+// what came of it.
+func (p *program) watch(ctx context.Context, c *client, placed order, address string, asJSON bool) error {
 	m := newMeter(p.err, p.width, placed)
 	last, err := c.follow(ctx, placed, m.show, m.note)
 	m.done()
@@ -32,7 +33,7 @@ func (p *program) watch(ctx context.Context, c *client, placed order, asJSON boo
 		}
 	}
 	if ctx.Err() != nil {
-		return &exitError{code: exitInterrupted, err: fmt.Errorf("interrupted: the order goes on, see %s", c.url("orders", placed.ID))}
+		return &exitError{code: exitInterrupted, err: fmt.Errorf("interrupted: the order goes on, see %s", address)}
 	}
 	if err != nil {
 		return fmt.Errorf("watch order %s: %w", placed.ID, err)

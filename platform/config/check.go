@@ -13,7 +13,10 @@ import (
 	"strconv"
 	"strings"
 
+	amqp091 "github.com/rabbitmq/amqp091-go"
+
 	"github.com/pizzamill/pizzamill/platform/event"
+	"github.com/pizzamill/pizzamill/platform/pg"
 )
 
 // Names are the modules that exist. The zero value knows none, and then any
@@ -78,7 +81,11 @@ func checkPassword(s string) error {
 // pass on no error of a parser, which would.
 
 func checkAMQP(s string) error {
-	if u, err := url.Parse(s); err != nil || u.Scheme != "amqp" && u.Scheme != "amqps" || !hasHost(u) {
+	u, err := url.Parse(s)
+	if err == nil {
+		_, err = amqp091.ParseURI(s) // its parameters too
+	}
+	if err != nil || u.Scheme != "amqp" && u.Scheme != "amqps" || !hasHost(u) {
 		return errors.New("the URL is malformed: want amqp(s)://user:password@host:port/vhost, with %2F for a slash in a part of it (its value is not shown)")
 	}
 	return nil
@@ -111,14 +118,26 @@ var sslModes = []string{"disable", "allow", "prefer", "require", "verify-ca", "v
 
 var sslMode = regexp.MustCompile(`[?& ]sslmode=([^& ]*)`)
 
+// dsnFiles matches what in a connection string names files.
+var dsnFiles = regexp.MustCompile(`(sslrootcert|sslcert|sslkey|service|servicefile)\s*=`)
+
+// checkDSN leaves a connection string that names files to the rules: only who
+// opens the database need have them.
 func checkDSN(s string) error {
 	if m := sslMode.FindStringSubmatch(" " + s); m != nil && !slices.Contains(sslModes, m[1]) {
 		return fmt.Errorf("the connection string has an unknown sslmode: want one of %s (its value is not shown)", strings.Join(sslModes, ", "))
 	}
+	if s == "" {
+		return nil
+	}
 	u, err := url.Parse(s)
-	switch {
-	case s == "" || keyValueDSN.MatchString(s):
-	case err != nil || u.Scheme != "postgres" && u.Scheme != "postgresql" || u.Opaque != "" || strings.Contains(u.Path, "@"):
+	isURL := err == nil && (u.Scheme == "postgres" || u.Scheme == "postgresql") && u.Opaque == "" && !strings.Contains(u.Path, "@")
+	sound := isURL || keyValueDSN.MatchString(s)
+	if sound && !dsnFiles.MatchString(s) {
+		_, err := pg.Parse("", s)
+		sound = err == nil
+	}
+	if !sound {
 		return errors.New("the connection string is malformed: want postgres://user:password@host:5432/database, or host=… user=… (its value is not shown)")
 	}
 	return nil

@@ -351,6 +351,7 @@ func TestRules(t *testing.T) {
 		"all modules by name":      {"[app]\nmodules = [\"ui\", \"pizza\", \"sauce\", \"cheese\", \"meat\", \"veggies\", \"journal\", \"deadletter\"]", ""},
 		"a stage that is not used": {"[app]\nmodules = [\"all\", \"crust\"]", "config.toml:2:19: app.modules: stage \"crust\" is not in the pipeline"},
 		"no modules":               {"[app]\nmodules = []", "config.toml:2:11: app.modules: the list is empty"},
+		"a module twice":           {"[app]\nmodules = [\"pizza\", \"all\", \"pizza\"]", "config.toml:2:28: app.modules: module \"pizza\" is listed twice"},
 		"no stages":                {"[pipeline]\nstages = []", "config.toml:2:10: pipeline.stages: the list is empty"},
 	} {
 		t.Run(name, func(t *testing.T) {

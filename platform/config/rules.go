@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/pizzamill/pizzamill/platform/event"
+	"github.com/pizzamill/pizzamill/platform/pg"
 )
 
 // checkRules checks what follows from several keys together. A key that has a
@@ -115,6 +116,9 @@ func (l *loader) checkStore() {
 		l.report(l.placeOf("store.driver"), `store.driver = "postgres" wants store.dsn: set PIZZAMILL_STORE_DSN (or PIZZAMILL_STORE_DSN_FILE)`)
 		return
 	}
+	if c.Store.Driver == postgres && ledger && !l.canOpen("store.dsn", c.Store.DSN) {
+		return
+	}
 	if c.Idempotency.Driver != postgres {
 		return
 	}
@@ -125,7 +129,21 @@ func (l *loader) checkStore() {
 		l.report(l.placeOf("store.driver"), `store.driver = "postgres" makes idempotency.driver "postgres", which wants store.dsn or idempotency.dsn; a process of stages without access to PostgreSQL sets idempotency.driver to memory`)
 	case c.Idempotency.DSN == "":
 		l.report(l.placeOf("idempotency.driver"), `idempotency.driver = "postgres" wants idempotency.dsn or store.dsn: set PIZZAMILL_IDEMPOTENCY_DSN (or PIZZAMILL_IDEMPOTENCY_DSN_FILE)`)
+	case l.resolvedBy("idempotency.dsn"):
+		l.canOpen("store.dsn", c.Idempotency.DSN)
+	default:
+		l.canOpen("idempotency.dsn", c.Idempotency.DSN)
 	}
+}
+
+// canOpen reads a connection string with the files that it names, and reports
+// what cannot be read.
+func (l *loader) canOpen(key, dsn string) bool {
+	_, err := pg.Parse(key, dsn)
+	if err != nil {
+		l.report(l.placeOf(key), "%s: the connection string is malformed, or a file that it names cannot be read: sslrootcert, sslcert, sslkey or servicefile (its value is not shown)", key)
+	}
+	return err == nil
 }
 
 // maxRetryOnKafka is how long all attempts at one event may take together. The

@@ -12,7 +12,13 @@ func checkModules(items []string, _ Names) []flaw {
 	if len(items) == 0 {
 		return []flaw{{-1, "the list is empty: want all, or names of modules"}}
 	}
-	return nil
+	var flaws []flaw
+	for i, m := range items {
+		if m != "" && slices.Contains(items[:i], m) {
+			flaws = append(flaws, flaw{i, fmt.Sprintf("module %q is listed twice", m)})
+		}
+	}
+	return flaws
 }
 
 // checkModuleNames wants every name to be a module that this process can run.

@@ -52,6 +52,17 @@ func TestRulesOfTheSplit(t *testing.T) {
 		"sslmode":                   {"[store]\ndsn = \"postgres://h/d?x=1&sslmode=no\"", "config.toml:2:7: store.dsn: the connection string has an unknown sslmode: want one of disable,"},
 		"sslmode, key and value":    {"[store]\ndsn = \"sslmode=never host=h\"", "config.toml:2:7: store.dsn: the connection string has an unknown sslmode"},
 		"sslmode that is one":       {"[store]\ndsn = \"host=h sslmode=verify-full\"", ""},
+		"DSN, port, key and value":  {"[store]\ndsn = \"host=h password=hunter2 port=hunter2\"", "config.toml:2:7: store.dsn: the connection string is malformed: want postgres://"},
+		"DSN, unclosed quote":       {"[store]\ndsn = \"host=h password='hunter2\"", "config.toml:2:7: store.dsn: the connection string is malformed"},
+		"DSN, pool":                 {"[store]\ndsn = \"postgres://h/d?pool_max_conns=hunter2\"", "config.toml:2:7: store.dsn: the connection string is malformed"},
+		"DSN of records":            {"[idempotency]\ndsn = \"postgres://h/d?pool_max_conns=hunter2\"", "config.toml:2:7: idempotency.dsn: the connection string is malformed"},
+		"DSN, pool that is one":     {"[store]\ndsn = \"postgres://h/d?pool_max_conns=8\"", ""},
+		"DSN, file missing":         {"[store]\ndriver = \"postgres\"\ndsn = \"host=h sslmode=verify-full sslrootcert=none.pem\"", "config.toml:3:1: store.dsn: the connection string is malformed, or a file that it names cannot be read: sslrootcert,"},
+		"DSN, file, stages":         {kafka + "[app]\nmodules = [\"meat\"]\n[store]\ndriver = \"postgres\"\ndsn = \"host=h sslrootcert=none.pem\"", "config.toml:7:1: store.dsn: the connection string is malformed, or a file"},
+		"DSN, file of records":      {kafka + "[idempotency]\ndriver = \"postgres\"\ndsn = \"postgres://h/d?sslmode=require&sslrootcert=none.pem\"", "config.toml:5:1: idempotency.dsn: the connection string is malformed, or a file"},
+		"DSN, file nobody opens":    {kafka + "[app]\nmodules = [\"meat\"]\n[store]\ndriver = \"postgres\"\ndsn = \"host=h sslrootcert=none.pem\"\n[idempotency]\ndriver = \"memory\"", ""},
+		"RabbitMQ, heartbeat":       {"[amqp]\nurl = \"amqp://u:hunter2@h/?heartbeat=hunter2\"", "config.toml:2:7: amqp.url: the URL is malformed"},
+		"RabbitMQ, parameters":      {"[amqp]\nurl = \"amqps://u:p@h/?heartbeat=5&channel_max=99&cacertfile=x\"", ""},
 		"PostgreSQL without DSN":    {"[store]\ndriver = \"postgres\"", "config.toml:2:1: store.driver = \"postgres\" wants store.dsn"},
 		"stages without a database": {kafka + "[store]\ndriver = \"postgres\"\n[app]\nmodules = [\"meat\"]\n[idempotency]\ndriver = \"memory\"", ""},
 		"stages without DSN":        {kafka + "[store]\ndriver = \"postgres\"\n[app]\nmodules = [\"meat\"]", "config.toml:4:1: store.driver = \"postgres\" makes idempotency.driver \"postgres\", which wants store.dsn or idempotency.dsn"},
@@ -73,6 +84,8 @@ func TestRulesOfTheSplit(t *testing.T) {
 				t.Errorf("got %v, want none", err)
 			case c.want != "" && (err == nil || !strings.HasPrefix(err.Error(), c.want)):
 				t.Errorf("got  %v\nwant %s…", err, c.want)
+			case err != nil && strings.Contains(err.Error(), "hunter2"):
+				t.Errorf("a secret is shown: %v", err)
 			}
 		})
 	}

@@ -57,8 +57,8 @@ func (v value) items(s string) []string {
 	if v.kind != listKind {
 		return []string{s}
 	}
-	if strings.TrimSpace(s) == "" {
-		return nil
+	if strings.Trim(s, ", \t\r\n") == "" {
+		return nil // commas alone list nothing
 	}
 	items := strings.Split(s, ",")
 	for i := range items {

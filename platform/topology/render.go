@@ -12,24 +12,25 @@ import (
 // WriteJSON writes the topology as one line of JSON.
 func (t Topology) WriteJSON(w io.Writer) error { return json.NewEncoder(w).Encode(t) }
 
-// WriteText writes the topology as an aligned table.
+// WriteText writes the topology as an aligned table. It is for one that was made
+// from a configuration, where the modules that run are those that it selects.
 func (t Topology) WriteText(w io.Writer) error {
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "bus     %s\nstages  %s\n\n", t.Bus, strings.Join(t.Stages, " → "))
 	table := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "MODULE\tRUNNING\tCONSUMES\tPRODUCES")
+	fmt.Fprintln(table, "MODULE\tSELECTED\tCONSUMES\tPRODUCES")
 	for _, m := range t.Modules {
-		running := "no"
+		selected := "no"
 		switch {
 		case m.External:
-			running = "external"
+			selected = "external"
 		case m.Running:
-			running = "yes"
+			selected = "yes"
 		}
 		name := m.Name
 		for i := range max(1, len(m.Consumes), len(m.Produces)) {
-			fmt.Fprintf(table, "%s\t%s\t%s\t%s\n", name, running, item(m.Consumes, i), item(m.Produces, i))
-			name, running = "", ""
+			fmt.Fprintf(table, "%s\t%s\t%s\t%s\n", name, selected, item(m.Consumes, i), item(m.Produces, i))
+			name, selected = "", ""
 		}
 	}
 	if err := table.Flush(); err != nil {
