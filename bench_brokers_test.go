@@ -39,7 +39,7 @@ type stock struct {
 //
 //	PIZZAMILL_TEST_KAFKA=… PIZZAMILL_TEST_AMQP=… go test -run '^$' -bench Brokers -benchtime 3x .
 func BenchmarkBrokers(b *testing.B) {
-	const pizzas = 3_000
+	const pizzas = 6_000
 	for _, driver := range []string{"kafka", "amqp"} {
 		b.Run(driver, func(b *testing.B) {
 			prefix := fmt.Sprintf("bench%d-", time.Now().UnixNano())

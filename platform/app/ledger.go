@@ -13,10 +13,6 @@ import (
 	"github.com/pizzamill/pizzamill/platform/store"
 )
 
-// renewEvery is how often a process says in the ledger that it lives. Others
-// count it as dead when it has not done so for store.ProcessLife.
-const renewEvery = 5 * time.Second
-
 // identityPatience is how long a renewal waits for the broker's name.
 const identityPatience = 2 * time.Second
 
@@ -87,7 +83,7 @@ func (p *process) come(ctx context.Context) error {
 // renew keeps the process's row alive, and moves it along when the broker behind
 // the same address has become another one.
 func (p *process) renew(ctx context.Context) error {
-	tick := time.NewTicker(renewEvery)
+	tick := time.NewTicker(store.RenewEvery)
 	defer tick.Stop()
 	for {
 		select {

@@ -17,21 +17,30 @@ var ErrUnknownStep = errors.New("step is not in the pipeline")
 // pizza that nobody ordered, or a replay nobody asked for; ErrUnknownStep; a
 // *event.ContractError for a body that cannot be read where earlier steps
 // must be inferred from it; anything else for a row that cannot be read or
-// written. One bad fact does not keep the others from being written. err is for
-// all of them, such as ErrUnavailable. The ledger keeps no body after the call.
+// written, such as ErrConflict. One bad fact does not keep the others from being
+// written. err is for all of them, such as ErrUnavailable, or for the only one.
+// The ledger keeps no body after the call.
 func (l *Ledger) Advance(ctx context.Context, facts []Fact) (errs []error, err error) {
 	errs, err = l.advanceTogether(ctx, facts)
 	if err == nil || len(facts) < 2 || errors.Is(err, ErrUnavailable) || errors.Is(err, ErrClosed) || ctx.Err() != nil {
 		return errs, err
 	}
 	errs = make([]error, len(facts))
+	stuck := map[string]error{} // by order, whose facts have the same in their way
 	for i := range facts {
+		order := facts[i].Pizza.Order
+		if errs[i] = stuck[order]; errs[i] != nil {
+			continue
+		}
 		one, err := l.advanceTogether(ctx, facts[i:i+1])
 		switch {
 		case errors.Is(err, ErrUnavailable), errors.Is(err, ErrClosed), ctx.Err() != nil:
 			return nil, err
 		case err != nil:
 			errs[i] = err
+			if errors.Is(err, ErrConflict) {
+				stuck[order] = err
+			}
 		case one != nil:
 			errs[i] = one[0]
 		}

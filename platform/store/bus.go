@@ -11,7 +11,7 @@ import (
 // OtherBusError says that the ledger is on another bus, on which processes live.
 type OtherBusError struct {
 	Bus       string   // identity of the bus that the ledger is on
-	Processes []string // names of those that live on it
+	Processes []string // names of those that live on it, or may: see Start
 }
 
 func (e *OtherBusError) Error() string {
@@ -35,7 +35,9 @@ func (e *PipelineError) Error() string {
 // row, which Renew keeps alive and Leave removes.
 //
 // If the ledger is on another bus, and a process lives there, the error is an
-// *OtherBusError: call it again later. Else the ledger comes to this bus, and
+// *OtherBusError: call it again within RenewEvery. One whose row has run out may
+// live as well, if the database was away meanwhile: that it is dead is believed
+// after half a ProcessLife of such calls in a row. Else the ledger comes to this bus, and
 // all open orders start again, for their pizzas that are neither complete nor
 // dead-lettered. If the bus has carried another pipeline, the error is a
 // *PipelineError, which is final, and nothing is written.

@@ -159,31 +159,46 @@ func (l *Ledger) commit(batch []*op) {
 	if len(begun) == 0 {
 		return
 	}
-	err := l.try(begun)
+	err := l.try(begun, maxConflicts)
+	if err != nil && len(begun) > 1 && !errors.Is(err, ErrUnavailable) {
+		l.log.Warn("commit failed, doing its members one by one", "members", len(begun), "err", err)
+		begun, err = l.apart(begun)
+	}
 	if err == nil {
 		return
 	}
 	if errors.Is(err, ErrUnavailable) {
 		l.failing.Store(&failing{since: time.Now(), err: err})
 	}
-	if len(begun) == 1 || errors.Is(err, ErrUnavailable) {
-		for _, o := range begun {
-			o.finish(err)
-		}
-		return
+	for _, o := range begun {
+		o.finish(err)
 	}
-	l.log.Warn("commit failed, doing its members one by one", "members", len(begun), "err", err)
-	for i := range begun {
-		if err := l.try(begun[i : i+1]); err != nil {
-			begun[i].finish(err)
+}
+
+// apart commits ops one by one, so that only the guilty one sees its error. Once
+// the database is unavailable it returns that error and the ops that are left:
+// each of them would take as long as the first to find out.
+func (l *Ledger) apart(ops []*op) (left []*op, err error) {
+	for i := range ops {
+		err := l.try(ops[i:i+1], conflictsApart)
+		switch {
+		case err == nil:
+		case errors.Is(err, ErrUnavailable):
+			return ops[i:], err
+		default:
+			ops[i].finish(err)
 		}
 	}
+	return nil, nil
 }
 
 const (
 	// maxConflicts is how often a commit is done again because another process
 	// was in its way. Each time that one got further, so few are ever needed.
 	maxConflicts = 10
+	// conflictsApart is the same for one op after a commit with others that had
+	// met so many: what is in its way now is in the database to stay.
+	conflictsApart = 3
 	// conflictsFor bounds the same in time: some conflicts are seconds of
 	// waiting for a lock.
 	conflictsFor = 10 * time.Second
@@ -194,17 +209,23 @@ const (
 	maxPause   = 200 * time.Millisecond
 )
 
-// try commits ops and finishes them, or returns an error and finishes none.
-func (l *Ledger) try(ops []*op) error {
+// try commits ops and finishes them, or returns an error and finishes none. It
+// is ErrConflict if another process seems to be in the way for good: of one of
+// the ops, if there are several. A single op that waited so long for a lock gets
+// ErrUnavailable, since others would wait for it as well.
+func (l *Ledger) try(ops []*op, conflicts int) error {
 	began := time.Now()
 	pause := firstPause
 	for n := 1; ; n++ {
 		err := l.attempt(ops)
+		long := time.Since(began) > conflictsFor
 		switch {
 		case !errors.Is(err, ErrConflict):
 			return err
-		case n == maxConflicts || time.Since(began) > conflictsFor:
+		case long && len(ops) == 1:
 			return fmt.Errorf("%w: gave up after %d conflicts: %w", ErrUnavailable, n, err)
+		case long || n == conflicts:
+			return fmt.Errorf("gave up after %d conflicts: %w", n, err)
 		}
 		l.log.Debug("commit is done again", "conflicts", n, "err", err)
 		<-time.After(rand.N(pause))

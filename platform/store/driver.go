@@ -13,7 +13,9 @@ var ErrUnavailable = errors.New("database is unavailable")
 
 // ErrConflict is wrapped by the error of a transaction that another process got
 // in the way of: a deadlock, a row that both inserted. Nothing was written, and
-// the commit is done again as it is.
+// the commit is done again as it is. If that does not end, its members are done
+// one by one, and a caller gets the error whose own rows are in the way: those
+// of an order, say, that were restored from different times.
 var ErrConflict = errors.New("another process was in the way")
 
 // Driver is a database that can hold the ledger. It keeps rows and knows no

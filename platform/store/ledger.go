@@ -69,7 +69,8 @@ type Ledger struct {
 	self     atomic.Pointer[self] // nil before Start and after Leave
 
 	// The writer's own.
-	ids orderIDs
+	ids     orderIDs
+	contact contact
 
 	failing atomic.Pointer[failing] // nil after a commit that succeeded
 

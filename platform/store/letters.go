@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"fmt"
+	"math"
 	"regexp"
 
 	"github.com/pizzamill/pizzamill/platform/event"
@@ -43,12 +44,14 @@ func shortHash(parts []string) string {
 
 // AddDeadLetter writes a dead letter, or the same one again: then it updates
 // attempts, time and error, and a copy with fewer requeues is late and ignored.
+// Attempts and requeues, which anybody may have written, are kept up to 2^31 - 1.
 // The letter's pizza becomes dead-lettered unless it is complete; a pizza that
 // nobody ordered has its letter all the same.
 func (l *Ledger) AddDeadLetter(ctx context.Context, d DeadLetter) error {
 	if d.ID == "" {
 		return fmt.Errorf("add dead letter: it has no ID")
 	}
+	d.Attempts, d.Requeues = storable(d.Attempts), storable(d.Requeues)
 	return l.do(&op{
 		ctx:     ctx,
 		weight:  1,
@@ -61,6 +64,9 @@ func (l *Ledger) AddDeadLetter(ctx context.Context, d DeadLetter) error {
 		apply: func(u *unit) (outcome, abort error) { return nil, u.addLetter(d) },
 	})
 }
+
+// storable returns what every database can keep of a count.
+func storable(n int) int { return min(max(n, 0), math.MaxInt32) }
 
 func (u *unit) addLetter(d DeadLetter) error {
 	known, ok := u.letters[d.ID]

@@ -8,8 +8,12 @@ import (
 	"time"
 )
 
-// ProcessLife is how long a process that does not renew its row counts as alive.
-const ProcessLife = 30 * time.Second
+const (
+	// RenewEvery is how often a process is to renew its row.
+	RenewEvery = 5 * time.Second
+	// ProcessLife is how long a process that does not renew its row counts as alive.
+	ProcessLife = 6 * RenewEvery
+)
 
 // keepProcess is how long the row of a process is kept that did not remove it,
 // so that one can see what died.
@@ -33,20 +37,42 @@ type self struct {
 	started bool // and that succeeded: the ledger came to its bus
 }
 
+// contact is since when a process that wants to take the ledger over has had the
+// rows of the bus that it is on in sight. While the database is away nobody can
+// renew a row, and all run out at once. So a row that has run out proves a death
+// only to who could reach the database meanwhile, or has given the living the
+// time to renew theirs.
+type contact struct {
+	bus         string
+	since, last int64 // by the database's clock
+}
+
+// proves notes that the rows of a bus are in sight, and reports whether they
+// have been for long enough, without a pause in which they could have run out.
+func (c *contact) proves(bus string, now int64, aliveFor time.Duration) bool {
+	life := aliveFor.Milliseconds()
+	if c.bus != bus || now-c.last > life/3 {
+		c.bus, c.since = bus, now
+	}
+	c.last = now
+	return now-c.since >= life/2
+}
+
 // enter writes the process's row and returns the names of the others that live
-// on a bus. Rows of the dead go.
+// on a bus, or may live there. Rows of those long dead go.
 func (u *unit) enter(p *Process, bus string, now int64) (alive []string, err error) {
 	rows, err := u.tx.Processes()
 	if err != nil {
 		return nil, fmt.Errorf("load processes: %w", err)
 	}
+	proves := u.l.contact.proves(bus, now, u.l.aliveFor)
 	for i := range rows {
 		r := &rows[i]
 		switch {
 		case r.ID == p.ID:
 		case r.Alone && p.Alone, r.RenewedAt <= now-keepProcess.Milliseconds():
 			u.processes[r.ID] = nil
-		case r.Bus == bus && u.l.alive(r, now):
+		case r.Bus == bus && (u.l.alive(r, now) || !proves):
 			alive = append(alive, r.Name)
 		}
 	}
@@ -63,7 +89,7 @@ func (l *Ledger) alive(r *ProcessRow, now int64) bool {
 }
 
 // Renew renews the process's row, or writes it again if it is gone; it is to be
-// called every few seconds, well within ProcessLife. ErrLeftBehind means that
+// called every RenewEvery. ErrLeftBehind means that
 // the ledger is on another bus by now; the row is renewed all the same.
 func (l *Ledger) Renew(ctx context.Context) error {
 	return l.do(&op{

@@ -12,6 +12,8 @@ import (
 var busTests = []test{
 	{"Bus/WaitsForTheLiving", waitsForTheLiving},
 	{"Bus/TakesOverFromTheDead", takesOverFromTheDead},
+	{"Bus/OutageIsNobodysDeath", outageIsNobodysDeath},
+	{"Bus/DeathIsNoticedInTime", deathNoticedInTime},
 	{"Bus/LeftBehind", leftBehind},
 	{"Bus/PeerKeepsItsLeases", peerKeepsItsLeases},
 	{"Bus/OwnBusBecomesAnother", ownBusBecomesAnother},
@@ -118,6 +120,58 @@ func takesOverFromTheDead(f *fixture) {
 		{Identity: f.bus(), Driver: "kafka", Prefix: strings.Join(stages, "+"), Stages: stages},
 	})
 	f.sound()
+}
+
+// While the database is away nobody can renew a row. When it is back, a process
+// that waits for a takeover may be the first one to ask.
+func outageIsNobodysDeath(f *fixture) {
+	old := f.bus()
+	b := f.peer("b", store.Options{}, stages...)
+	f.waitsFor(b.join("amqp//2"), old, "process a")
+	c := f.peer("c", store.Options{}, stages...) // has not asked before
+	pass := func(d time.Duration) {
+		for _, p := range []*fixture{f, b, c} {
+			p.spy.pass(d)
+		}
+	}
+	for _, outage := range []time.Duration{store.ProcessLife, 40 * time.Second, time.Hour} {
+		pass(outage)
+		for range 3 {
+			f.waitsFor(b.join("amqp//2"), old, "process a")
+			f.waitsFor(c.join("amqp//3"), old, "process a")
+			pass(store.RenewEvery - time.Millisecond)
+		}
+		f.must(f.l.Renew(f.ctx()))
+		for range 5 {
+			pass(store.RenewEvery)
+			f.waitsFor(b.join("amqp//2"), old, "process a")
+		}
+	}
+	// One that stops says so, and nobody has to guess.
+	pass(time.Hour)
+	f.waitsFor(b.join("amqp//2"), old, "process a")
+	f.must(f.l.Leave(f.ctx()))
+	f.must(c.join("amqp//3"))
+	f.onBus("amqp//3")
+}
+
+// A process that died is given up as soon as its row has run out by who had it in
+// sight, and soon after by who comes later.
+func deathNoticedInTime(f *fixture) {
+	takesOver := func(p *fixture, bus string) (after time.Duration) {
+		for p.join(bus) != nil {
+			p.spy.pass(store.RenewEvery)
+			if after += store.RenewEvery; after > time.Minute {
+				f.t.Fatalf("%s has not taken over after a minute", p.name)
+			}
+		}
+		return after
+	}
+	b := f.peer("b", store.Options{}, stages...)
+	f.equal("taken over", takesOver(b, "amqp//2"), store.ProcessLife)
+	c := f.peer("c", store.Options{}, stages...)
+	c.spy.pass(time.Hour)
+	f.equal("taken over by one that comes later", takesOver(c, "amqp//3"), store.ProcessLife/2)
 }
 
 // A process on the bus that the ledger has left does no harm: what it takes is
@@ -333,10 +387,10 @@ func deadAreForgotten(f *fixture) {
 		}
 		hours := func(n int64) int64 { return now - n*time.Hour.Milliseconds() }
 		return tx.Write(&store.Changes{Processes: []*store.ProcessRow{
-			{ID: "old", Name: "process old", Bus: f.bus(), RenewedAt: hours(25)},
-			{ID: "young", Name: "process young", Bus: f.bus(), RenewedAt: hours(23)},
+			{ID: "old", Name: "process old", Bus: "kafka//0", RenewedAt: hours(25)},
+			{ID: "young", Name: "process young", Bus: "kafka//0", RenewedAt: hours(23)},
 		}})
 	}))
 	f.must(f.join("kafka//2"))
-	f.equal("processes", f.processes(), []string{"a kafka//2", "young " + f.bus() + " dead"})
+	f.equal("processes", f.processes(), []string{"a kafka//2", "young kafka//0 dead"})
 }

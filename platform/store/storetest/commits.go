@@ -14,7 +14,10 @@ import (
 var commitTests = []test{
 	{"Commits/WhatWaitsIsOneCommit", groupCommit},
 	{"Commits/OnlyTheGuiltySeesTheError", guilty},
+	{"Commits/BrokenOrderIsAlone", brokenOrder},
+	{"Commits/BrokenOrderIsTriedOnce", brokenOrderOnce},
 	{"Commits/UnavailableIsForAll", unavailable},
+	{"Commits/UnavailableMeanwhile", unavailableMeanwhile},
 	{"Commits/PanicOfOne", panicOfOne},
 	{"Commits/ContextEndsInTheQueue", droppedInQueue},
 	{"Commits/ContextEndsInTheCommit", endsInCommit},
@@ -123,6 +126,38 @@ func guilty(f *fixture) {
 	f.equal("commits of the others", others, 50)
 	f.equal("past sauce", f.progress(order), []int{49, 49, 0, 0})
 	f.equal("ordered", f.totals().Ordered, int64(57))
+	f.sound()
+}
+
+// unavailableMeanwhile loses the database while members are done one by one.
+// Each of them would wait for it as long as the first.
+func unavailableMeanwhile(f *fixture) {
+	order := f.place(9)
+	var calls []func(context.Context) error
+	for n := 1; n <= 9; n++ {
+		calls = append(calls, f.advancing(f.fact(pizza(order, n), "sauce", n)))
+	}
+	tries := 0
+	errs := f.together(func(*store.Changes) error {
+		switch tries++; tries {
+		case 1, 3:
+			return errGuilty
+		case 2, 4:
+			return nil
+		default:
+			return fmt.Errorf("%w: it hangs", store.ErrUnavailable)
+		}
+	}, calls...)
+	f.must(errs[0])
+	f.is("the guilty one", errs[1], errGuilty)
+	f.must(errs[2])
+	for _, err := range errs[3:] {
+		f.is("unavailable", err, store.ErrUnavailable)
+	}
+	f.equal("tries", tries, 5)
+	f.spy.setBefore(nil)
+	f.is("check right after a failure", f.l.Check(f.ctx()), store.ErrUnavailable)
+	f.equal("past sauce", f.progress(order), []int{2, 2, 0, 0})
 	f.sound()
 }
 

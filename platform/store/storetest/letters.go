@@ -1,6 +1,8 @@
 package storetest
 
 import (
+	"fmt"
+	"math"
 	"strings"
 
 	"github.com/pizzamill/pizzamill/platform/event"
@@ -12,6 +14,7 @@ var letterTests = []test{
 	{"Letters/Again", letterAgain},
 	{"Letters/Poison", letterPoison},
 	{"Letters/OfNobodysPizza", letterOfNobody},
+	{"Letters/CountsOfAnybody", letterCounts},
 	{"Letters/OfACompletePizza", letterOfComplete},
 	{"Letters/CompletionEndsIt", letterEndsByCompletion},
 	{"Letters/CutBody", letterCut},
@@ -132,6 +135,21 @@ func letterOfNobody(f *fixture) {
 		f.t.Fatal("a letter without an ID was taken")
 	}
 	f.sound()
+}
+
+// Who writes to the topic of dead letters writes what it likes.
+func letterCounts(f *fixture) {
+	id := pizza(f.place(1), 1)
+	d := f.letter(id, "cheese", "sauce", store.KindExhausted)
+	for n, want := range map[int]int{3_000_000_000: math.MaxInt32, math.MaxInt: math.MaxInt32, -3_000_000_000: 0, math.MaxInt32: math.MaxInt32} {
+		d.ID = fmt.Sprint("letter ", n)
+		d.Attempts, d.Requeues = n, n
+		f.bury(d)
+		f.bury(d) // again, which is an update
+		got, err := f.l.DeadLetter(f.ctx(), d.ID)
+		f.must(err)
+		f.equal("counts", []int{got.Attempts, got.Requeues}, []int{want, want})
+	}
 }
 
 func letterOfComplete(f *fixture) {

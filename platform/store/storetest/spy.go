@@ -3,12 +3,13 @@ package storetest
 import (
 	"context"
 	"sync"
+	"time"
 
 	"github.com/pizzamill/pizzamill/platform/store"
 )
 
-// spy is a driver that a test looks through: it counts what is written, and can
-// hold or fail a commit.
+// spy is a driver that a test looks through: it counts what is written, can hold
+// or fail a commit, and tell the time.
 type spy struct {
 	store.Driver
 
@@ -16,6 +17,7 @@ type spy struct {
 	writes []sizes
 	before func(*store.Changes) error // called before each write, if set
 	opened func()                     // called after open orders were read, if set
+	ahead  time.Duration              // by how much the database's clock is, for who writes
 }
 
 // sizes are how many rows a commit wrote.
@@ -39,6 +41,13 @@ func (t *spyTx) Open() ([]store.OrderRow, error) {
 		opened()
 	}
 	return rows, err
+}
+
+func (t *spyTx) Now() (int64, error) {
+	now, err := t.Tx.Now()
+	t.spy.mu.Lock()
+	defer t.spy.mu.Unlock()
+	return now + t.spy.ahead.Milliseconds(), err
 }
 
 func (t *spyTx) Write(c *store.Changes) error {
@@ -75,6 +84,13 @@ func (s *spy) setOpened(fn func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.opened = fn
+}
+
+// pass moves the database's clock on.
+func (s *spy) pass(d time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ahead += d
 }
 
 // hold makes the next commit wait: entered is closed once it does, and release
