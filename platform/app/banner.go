@@ -28,13 +28,10 @@ func callAt(listen, got string) string {
 func (p *process) banner(w io.Writer) {
 	fmt.Fprintf(w, "pizzamill %s\n\n", version.String())
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	pages := slices.ContainsFunc(p.selected, func(m module.Module) bool { return m.Name == "ui" })
-	admin := "admin"
-	if pages {
+	if slices.ContainsFunc(p.selected, func(m module.Module) bool { return m.Name == "ui" }) {
 		fmt.Fprintf(t, "  order page\thttp://%s/\n", callAt(p.config.HTTP.Listen, p.main.Addr()))
-		admin = "kitchen (admin)"
 	}
-	fmt.Fprintf(t, "  %s\thttp://%s/\n", admin, callAt(p.config.Admin.Listen, p.admin.Addr()))
+	fmt.Fprintf(t, "  kitchen (admin)\thttp://%s/\n", callAt(p.config.Admin.Listen, p.admin.Addr()))
 	if p.main != nil {
 		fmt.Fprintf(t, "  API\thttp://%s/api/orders\n", callAt(p.config.HTTP.Listen, p.main.Addr()))
 	}
