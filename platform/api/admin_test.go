@@ -204,3 +204,34 @@ func TestAdminWithoutALedger(t *testing.T) {
 		}
 	}
 }
+
+// away is a table of processed events that cannot be reached.
+type away struct{ err error }
+
+func (a *away) Check(context.Context) error { return a.err }
+
+// Stages wait while their table of processed events is away, so a process that
+// has one is not ready without it.
+func TestNotReadyWithoutTheTableOfProcessedEvents(t *testing.T) {
+	records := &away{errors.New("no database at 10.0.0.8")}
+	ready := func() error { return nil }
+	mux := http.NewServeMux()
+	Admin(mux, Deps{Bus: &readyBus{}, Taking: ready, Ready: ready, Records: records, Metrics: http.NotFoundHandler()})
+	get := func() *httptest.ResponseRecorder {
+		w := httptest.NewRecorder()
+		mux.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/readyz", nil))
+		return w
+	}
+	if w := get(); w.Code != 503 || !strings.Contains(w.Body.String(), "waiting for the table of processed events (no database at 10.0.0.8)") {
+		t.Errorf("without it: %d %s", w.Code, w.Body)
+	}
+	records.err = nil
+	if w := get(); w.Code != 200 {
+		t.Errorf("with it: %d %s", w.Code, w.Body)
+	}
+}
+
+// readyBus is there.
+type readyBus struct{ fakeBus }
+
+func (*readyBus) Check(context.Context) error { return nil }
