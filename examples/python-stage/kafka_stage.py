@@ -10,8 +10,7 @@ import sys
 import time
 import uuid
 
-from kafka import KafkaConsumer, KafkaProducer
-from kafka.errors import KafkaError, MessageSizeTooLargeError
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
 
 MENU = ["halloumi", "manchego", "taleggio", "pecorino", "feta", "emmental"]
 PIZZA_ID = re.compile(r"[A-Za-z0-9-]{1,64}-[1-9][0-9]{0,8}")
@@ -45,47 +44,60 @@ def add_cheese(body):
 
 def handle(records, producer, topic):
     """Publishes what becomes of the records, and returns when Kafka has it all."""
-    sent = []
+    failed = []
+
+    def delivered(r):
+        def report(error, _):
+            if error and error.code() == KafkaError.MSG_SIZE_TOO_LARGE:
+                skip(r, error)
+            elif error:
+                failed.append(error)
+        return report
+
     for r in records:
         try:
-            pizza_id, body = add_cheese(r.value)
-            sent.append((r, producer.send(topic, key=pizza_id.encode(), value=body)))
+            pizza_id, body = add_cheese(r.value() or b"")
         except ValueError as e:
             skip(r, e)
-    producer.flush()
-    for r, future in sent:
+            continue
         try:
-            future.get()
-        except MessageSizeTooLargeError as e:
-            skip(r, e)
+            producer.produce(topic, key=pizza_id, value=body, on_delivery=delivered(r))
+        except BufferError:  # its queue is full
+            producer.flush()
+            producer.produce(topic, key=pizza_id, value=body, on_delivery=delivered(r))
+    producer.flush()
+    if failed:
+        raise KafkaException(failed[0])
 
 
 def skip(r, why):
-    print(f"skipped {r.topic} partition {r.partition} offset {r.offset}: {why}", file=sys.stderr, flush=True)
+    print(f"skipped {r.topic()} partition {r.partition()} offset {r.offset()}: {why}", file=sys.stderr, flush=True)
 
 
 def work(args, running):
+    # Kafka says what is too large, not this client; and each record goes by itself,
+    # since Kafka refuses a batch as a whole.
+    producer = Producer({
+        "bootstrap.servers": args.brokers, "enable.idempotence": True, "delivery.timeout.ms": 10_000,
+        "message.max.bytes": 1_000_000_000, "batch.num.messages": 1})
     # The topics are pizzamill's to create: it knows with how many partitions.
-    common = {
-        "bootstrap_servers": args.brokers.split(","), "allow_auto_create_topics": False,
-        "metadata_max_age_ms": 1000, "reconnect_backoff_max_ms": 1000, "bootstrap_timeout_ms": 5000}
-    # Kafka says what is too large. An idempotent producer of this library fails
-    # all that follows such a record; without, one request at a time keeps the order.
-    producer = KafkaProducer(
-        acks="all", enable_idempotence=False, max_in_flight_requests_per_connection=1,
-        max_request_size=1 << 30, request_timeout_ms=5000, delivery_timeout_ms=10000, **common)
-    consumer = KafkaConsumer(
-        args.prefix + args.input, group_id=args.prefix + "pizzamill.cheese",
-        auto_offset_reset="earliest", enable_auto_commit=False, **common)
+    consumer = Consumer({
+        "bootstrap.servers": args.brokers, "group.id": args.prefix + "pizzamill.cheese",
+        "auto.offset.reset": "earliest", "enable.auto.commit": False, "session.timeout.ms": 10_000,
+        "allow.auto.create.topics": False, "topic.metadata.refresh.interval.ms": 1000})
+    consumer.subscribe([args.prefix + args.input])
     try:
         while running():
-            batches = consumer.poll(timeout_ms=500)
-            if batches:
-                handle([r for batch in batches.values() for r in batch], producer, args.prefix + args.output)
-                consumer.commit()
+            records = consumer.consume(num_messages=500, timeout=0.05)
+            for r in records:
+                if r.error() and r.error().code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
+                    raise KafkaException(r.error())
+            records = [r for r in records if not r.error()]
+            if records:
+                handle(records, producer, args.prefix + args.output)
+                consumer.commit(asynchronous=False)
     finally:
-        consumer.close(timeout_ms=2000)
-        producer.close(timeout=2)
+        consumer.close()
 
 
 def main():
@@ -101,8 +113,8 @@ def main():
     while not stop:
         try:
             work(args, lambda: not stop)
-        except KafkaError as e:  # what was not committed comes again
-            print(f"waiting for Kafka at {args.brokers}: {e}", file=sys.stderr, flush=True)
+        except KafkaException as e:  # what was not committed comes again
+            print(f"waiting for Kafka at {args.brokers}: {e.args[0]}", file=sys.stderr, flush=True)
             time.sleep(1)
 
 
