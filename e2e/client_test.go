@@ -51,6 +51,16 @@ type journalDoc struct {
 	} `json:"events"`
 }
 
+// sources returns who says to have sent the events; an event that the ledger had
+// to infer, and one without headers, has none.
+func (j journalDoc) sources() []string {
+	var sources []string
+	for _, e := range j.Events {
+		sources = append(sources, e.Source)
+	}
+	return sources
+}
+
 type letterDoc struct {
 	ID          string            `json:"id"`
 	Status      string            `json:"status"`
