@@ -291,11 +291,12 @@ var givenAddrs sync.Map
 
 // freeAddr returns a loopback address that nobody listens on. It is below the
 // range from which systems take the ports of outgoing connections, so that none
-// of those takes it while the server is down.
+// of those takes it while the server is down, and above that of the brokers and
+// databases (scripts/services/ports.sh), which take seconds to listen.
 func freeAddr(t testing.TB) string {
 	t.Helper()
 	for range 1000 {
-		addr := fmt.Sprintf("127.0.0.1:%d", 20000+rand.IntN(12000))
+		addr := fmt.Sprintf("127.0.0.1:%d", 26000+rand.IntN(6000))
 		if _, given := givenAddrs.LoadOrStore(addr, true); given {
 			continue
 		}

@@ -55,11 +55,12 @@ wish() {
 }
 
 # free_block prints the first of 16 ports, below those that systems give to
-# clients, by chance: sets that are started at the same time do not meet.
+# clients and that the tests give to pizzamill (e2e/process_test.go), by chance:
+# sets that are started at the same time do not meet.
 free_block() {
 	local try block p
 	for try in {1..50}; do
-		block=$((20000 + RANDOM % 750 * 16))
+		block=$((20000 + RANDOM % 375 * 16))
 		for p in {0..15}; do
 			! tcp 127.0.0.1 $((block + p)) || continue 2
 		done
