@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
-	"fmt"
 	"maps"
 	"net/http"
 	"slices"
@@ -95,7 +94,8 @@ func (s *server) getLetter(w http.ResponseWriter, r *http.Request) error {
 func (s *server) getLag(w http.ResponseWriter, r *http.Request) error {
 	lags, err := s.Bus.Lag(r.Context())
 	if err != nil {
-		return fmt.Errorf("ask the bus for the lag of its groups: %w", err)
+		s.Log.Warn("the bus cannot be asked for the lag of its groups", "error", err)
+		return refuse(http.StatusServiceUnavailable, "the bus cannot be asked for the lag of its groups now; try again")
 	}
 	b := appendList([]byte{'{'}, "groups", lags, func(b []byte, l bus.Lag) []byte {
 		b = appendText(append(b, '{'), "module", l.Group)

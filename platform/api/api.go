@@ -124,8 +124,8 @@ func refuse(status int, detail string) error {
 func badRequest(detail string) error { return refuse(http.StatusBadRequest, detail) }
 
 // fail answers with the problem of an error. What is neither the caller's
-// fault nor an unknown ID is the store's or the bus's: it passes, so that the
-// answer is 503 and never 500.
+// fault nor an unknown ID is the store's: it passes, so that the answer is 503
+// and never 500.
 func (s *server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	var known *problemError
 	switch {
@@ -139,7 +139,7 @@ func (s *server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	default:
 		s.Log.Warn("request could not be answered", "method", r.Method, "path", r.URL.Path, "error", err)
 		w.Header().Set("Retry-After", "2")
-		httpserver.NewProblem(http.StatusServiceUnavailable, "this cannot be answered now; try again").Write(w)
+		httpserver.NewProblem(http.StatusServiceUnavailable, "the store cannot be reached, read or written now; try again").Write(w)
 	}
 }
 

@@ -33,6 +33,8 @@ func readBody(r *http.Request) ([]byte, error) {
 	}
 	body, err := io.ReadAll(io.LimitReader(r.Body, maxBody+1))
 	switch {
+	case err != nil && r.ContentLength > maxBody:
+		return nil, tooLarge // and it did not even come
 	case err != nil:
 		return nil, badRequest("the body cannot be read to its end")
 	case len(body) > maxBody:
@@ -57,12 +59,10 @@ func checkContentType(h http.Header) error {
 	if err != nil || mediaType != "application/json" {
 		return wrong
 	}
-	for name, value := range params {
-		if name != "charset" || !strings.EqualFold(value, "utf-8") {
-			return wrong
-		}
+	if charset, ok := params["charset"]; ok && !strings.EqualFold(charset, "utf-8") {
+		return wrong
 	}
-	return nil
+	return nil // JSON has no parameters: others say nothing
 }
 
 // parseCount reads {"count":N} and nothing else. encoding/json into a struct
@@ -110,14 +110,17 @@ func badCount(most int) error {
 // plainCount reads the count of an order: digits, no sign, no leading zero.
 func plainCount(text string, most int) (int, error) {
 	n, ok := digits(text)
-	if !ok || n < 1 || n > int64(most) || text[0] == '0' {
+	if !ok || n < 1 || n > int64(most) {
 		return 0, badCount(most)
 	}
 	return int(n), nil
 }
 
-// digits reads a number of plain digits that fits.
+// digits reads a number of plain digits that fits, without a zero before it.
 func digits(s string) (int64, bool) {
+	if len(s) > 1 && s[0] == '0' {
+		return 0, false
+	}
 	for i := range len(s) {
 		if s[i] < '0' || s[i] > '9' {
 			return 0, false

@@ -3,7 +3,9 @@ package api
 import (
 	"context"
 	"net/http"
+	"slices"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -51,15 +53,20 @@ func (s *server) adminReady(w http.ResponseWriter, r *http.Request) error {
 	return live(w, r)
 }
 
-// missing returns what is not there, each with the cause.
+// missing returns what is not there, each with the cause. All are asked at once,
+// so that what hangs takes no time from the others.
 func missing(ctx context.Context, needs ...need) []string {
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
-	var waiting []string
-	for _, n := range needs {
-		if err := n.check(ctx); err != nil {
-			waiting = append(waiting, n.name+" ("+err.Error()+")")
-		}
+	waiting := make([]string, len(needs))
+	var asked sync.WaitGroup
+	for i, n := range needs {
+		asked.Go(func() {
+			if err := n.check(ctx); err != nil {
+				waiting[i] = n.name + " (" + err.Error() + ")"
+			}
+		})
 	}
-	return waiting
+	asked.Wait()
+	return slices.DeleteFunc(waiting, func(s string) bool { return s == "" })
 }

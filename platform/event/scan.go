@@ -82,8 +82,8 @@ func members(body []byte) ([]field, error) {
 			i = skipSpace(body, i+1)
 		}
 	}
-	if name, twice := repeated(body, fields); twice {
-		return nil, broken("field %q is there twice", name)
+	if isRepeated(body, fields) {
+		return nil, broken("a field is there twice") // its name is part of the body, which no log may show
 	}
 	return fields, nil
 }
@@ -145,28 +145,28 @@ func isEnd(c byte) bool {
 	return c == ',' || c == '}' || c == ']' || c == ' ' || c == '\t' || c == '\n' || c == '\r'
 }
 
-// repeated returns a name that two fields share. A body of ours has a handful
-// of fields; a foreign one may have thousands.
-func repeated(body []byte, fields []field) (string, bool) {
+// isRepeated reports whether two fields share a name. A body of ours has a
+// handful of fields; a foreign one may have thousands.
+func isRepeated(body []byte, fields []field) bool {
 	if len(fields) <= 16 {
 		for i := range fields {
 			for j := range i {
 				if sameName(body, fields[i], fields[j]) {
-					return fields[i].name(body), true
+					return true
 				}
 			}
 		}
-		return "", false
+		return false
 	}
 	seen := make(map[string]struct{}, len(fields))
 	for _, f := range fields {
 		name := f.name(body)
 		if _, ok := seen[name]; ok {
-			return name, true
+			return true
 		}
 		seen[name] = struct{}{}
 	}
-	return "", false
+	return false
 }
 
 func sameName(body []byte, a, b field) bool {

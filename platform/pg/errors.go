@@ -57,6 +57,7 @@ func unavailableCode(code string) bool {
 	}
 	switch code {
 	case "25006", // read only
+		"55000", // the database takes no connections
 		"25P03", // the session was ended while this process stood still
 		"42P01": // the tables are gone
 		return true
