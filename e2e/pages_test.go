@@ -77,8 +77,8 @@ func TestPages(t *testing.T) {
 	}
 	for _, count := range []string{"0", "-1", "x", "", "100001", "1.5"} {
 		form.Set("count", count)
-		if r := order(form); r.status != http.StatusUnprocessableEntity || !strings.Contains(r.body, "aria-invalid") {
-			t.Errorf("a form for %q pizzas: status %d, want 422 and the field marked", count, r.status)
+		if r := order(form); r.status != http.StatusBadRequest || !strings.Contains(r.body, "aria-invalid") {
+			t.Errorf("a form for %q pizzas: status %d, want 400 and the field marked", count, r.status)
 		}
 	}
 	if after := s.trace(); after != before {

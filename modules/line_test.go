@@ -445,3 +445,38 @@ func TestOrdersGoOnOnceTheBusIsBack(t *testing.T) {
 		t.Errorf("it took %v: a lease had to run out", took)
 	}
 }
+
+// Every call of a broker takes a round trip. Orders that waited together once went
+// one after the other, two a second over a slow network.
+func TestWaitingOrdersAreDispatchedTogether(t *testing.T) {
+	l := newLine(t, nil)
+	var calls atomic.Int64
+	refused := make(chan struct{})
+	tap := func(topic string) {
+		if topic != "pizza" {
+			return
+		}
+		if l.tap.away.Load() {
+			select {
+			case refused <- struct{}{}:
+			default:
+			}
+			return
+		}
+		calls.Add(1)
+	}
+	l.tap.tap.Store(&tap)
+	l.tap.away.Store(true)
+	var orders []store.Order
+	for range 40 {
+		orders = append(orders, l.order(1))
+	}
+	<-refused
+	l.tap.away.Store(false)
+	for _, o := range orders {
+		l.until(o.ID, ended)
+	}
+	if n := calls.Load(); n > 4 {
+		t.Errorf("%d orders took %d calls", len(orders), n)
+	}
+}

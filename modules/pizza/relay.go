@@ -102,12 +102,9 @@ func (r *relay) dispatch(ctx context.Context) (int, error) {
 	if len(chunks) == 0 {
 		return 0, nil
 	}
+	failed := r.publish(chunks)
 	n := 0
-	var failed error
 	for i, c := range chunks {
-		if failed == nil {
-			failed = r.publish(c)
-		}
 		if failed != nil {
 			// The lease is given back with the cursor where it was: once the bus is
 			// back, nobody waits for leases to run out. What was published of it is
@@ -141,18 +138,22 @@ func (r *relay) moveCursors(ctx context.Context, chunks []store.Chunk) error {
 	}
 }
 
-func (r *relay) publish(c store.Chunk) error {
-	if len(c.Numbers) == 0 {
+// publish puts a round on the bus: at once, since each call waits for the broker,
+// and many small orders would wait for it one after the other.
+func (r *relay) publish(chunks []store.Chunk) error {
+	now := time.Now()
+	var messages []*message.Message
+	for _, c := range chunks {
+		for _, number := range c.Numbers {
+			p := event.New(event.PizzaID{Order: c.Order, Number: number}, 0)
+			messages = append(messages, event.NewMessage(p, event.StepPizza, Name, now, ""))
+		}
+	}
+	if len(messages) == 0 {
 		return nil
 	}
-	now := time.Now()
-	messages := make([]*message.Message, len(c.Numbers))
-	for i, number := range c.Numbers {
-		p := event.New(event.PizzaID{Order: c.Order, Number: number}, 0)
-		messages[i] = event.NewMessage(p, event.StepPizza, Name, now, "")
-	}
 	if err := r.bus.Publisher().Publish(r.topic, messages...); err != nil {
-		return fmt.Errorf("publish order %s: %w", c.Order, err)
+		return fmt.Errorf("publish %d pizzas of %d orders: %w", len(messages), len(chunks), err)
 	}
 	return nil
 }

@@ -28,7 +28,7 @@ func callAt(listen, got string) string {
 func (p *process) banner(w io.Writer) {
 	fmt.Fprintf(w, "pizzamill %s\n\n", version.String())
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	if slices.ContainsFunc(p.selected, func(m module.Module) bool { return m.Name == "ui" }) {
+	if p.hasPages() {
 		fmt.Fprintf(t, "  order page\thttp://%s/\n", callAt(p.config.HTTP.Listen, p.main.Addr()))
 	}
 	fmt.Fprintf(t, "  kitchen (admin)\thttp://%s/\n", callAt(p.config.Admin.Listen, p.admin.Addr()))
@@ -44,6 +44,11 @@ func (p *process) banner(w io.Writer) {
 	}
 	_ = t.Flush()
 	fmt.Fprintln(w)
+}
+
+// hasPages reports whether this process serves the pages.
+func (p *process) hasPages() bool {
+	return p.needs(func(m module.Module) bool { return m.Name == "ui" })
 }
 
 // storeLine says where the ledger is, without what is secret of it.

@@ -36,7 +36,12 @@ func (p *process) self(identity string) store.Process {
 // lives any more; open orders then start again here. From then on the process
 // renews its row.
 func (p *process) adopt(ctx context.Context) error {
-	if err := p.await(ctx, "the broker", p.learnIdentity); err != nil || p.ledger == nil {
+	if err := p.await(ctx, theBroker, p.learnIdentity); err != nil || p.ledger == nil {
+		return err
+	}
+	// The broker may know of another pipeline what the ledger does not. A ledger
+	// that had come to its bus would hold on to the wrong one.
+	if err := p.await(ctx, theBroker, p.bus.Compare); err != nil {
 		return err
 	}
 	p.id = watermill.NewUUID()

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/pizzamill/pizzamill/platform/bus"
@@ -140,7 +141,7 @@ func kafkaConfig(c config.Config) kafka.Config {
 		Brokers: c.Kafka.Brokers, Partitions: c.Kafka.Partitions, ReplicationFactor: c.Kafka.ReplicationFactor,
 		TLS: c.Kafka.TLS, CAFile: c.Kafka.CAFile,
 		SASLMechanism: c.Kafka.SASLMechanism, SASLUsername: c.Kafka.SASLUsername, SASLPassword: c.Kafka.SASLPassword,
-		Prefix: c.Bus.Prefix,
+		Prefix: c.Bus.Prefix, Pipeline: strings.Join(c.Pipeline.Stages, ","),
 	}
 }
 
@@ -148,7 +149,7 @@ func kafkaConfig(c config.Config) kafka.Config {
 func amqpConfig(c config.Config) amqp.Config {
 	return amqp.Config{
 		URL: c.AMQP.URL, ManagementURL: c.AMQP.ManagementURL, QueueType: c.AMQP.QueueType,
-		Concurrency: c.AMQP.Concurrency, Prefix: c.Bus.Prefix,
+		Concurrency: c.AMQP.Concurrency, Prefix: c.Bus.Prefix, Pipeline: strings.Join(c.Pipeline.Stages, ","),
 	}
 }
 

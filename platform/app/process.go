@@ -49,9 +49,10 @@ type process struct {
 	records   *shared.DB             // nil if records are kept in memory
 	identity  atomic.Pointer[string] // of the bus, once it is known
 
-	stored   atomic.Bool           // the ledger can be written to
-	waiting  atomic.Pointer[error] // what the start waits for; nil once it has everything
-	lost     atomic.Pointer[error] // why the process is not on the ledger's bus since; nil if it is
+	stored   atomic.Bool                   // the ledger can be written to
+	waiting  atomic.Pointer[error]         // what the start waits for; nil once it has everything
+	lost     atomic.Pointer[error]         // why the process is not on the ledger's bus since; nil if it is
+	outage   atomic.Pointer[module.Outage] // nil while the bus carries messages
 	stopping atomic.Bool
 	closers  []closer
 	failed   chan error // gets the first failure of something that should go on

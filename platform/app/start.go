@@ -12,7 +12,6 @@ import (
 	"github.com/pizzamill/pizzamill/platform/idempotency"
 	"github.com/pizzamill/pizzamill/platform/module"
 	"github.com/pizzamill/pizzamill/platform/stage"
-	"github.com/pizzamill/pizzamill/platform/store"
 	"github.com/pizzamill/pizzamill/platform/telemetry"
 )
 
@@ -45,6 +44,9 @@ func (p *process) start(ctx context.Context) error {
 	}
 	p.mount(l)
 	p.serve() // not ready yet, and says so
+	if p.config.OnBroker() && p.hasPages() {
+		p.startWatch()
+	}
 	if p.blockTo != nil {
 		p.banner(p.blockTo)
 	}
@@ -57,7 +59,7 @@ func (p *process) start(ctx context.Context) error {
 	if err := p.adopt(ctx); err != nil {
 		return err
 	}
-	if err := p.await(ctx, "the broker", p.bus.Connect); err != nil {
+	if err := p.await(ctx, theBroker, p.bus.Connect); err != nil {
 		return err
 	}
 	if err := p.startConsumers(); err != nil {
@@ -106,7 +108,7 @@ func (p *process) open(ctx context.Context, l *listeners) (*module.Env, error) {
 	return &module.Env{
 		Config: p.config, Pipeline: p.pipeline, Log: p.log, Metrics: p.metrics,
 		Bus: p.bus, Router: p.router, Ledger: p.ledger,
-		Main: l.mainMux, Admin: l.adminMux, Records: records,
+		Main: l.mainMux, Admin: l.adminMux, Records: records, Outage: p.outage.Load,
 		Source: p.sources.add, Consumer: p.addConsumer,
 	}, nil
 }
@@ -144,7 +146,7 @@ func (p *process) await(ctx context.Context, what string, reach func(context.Con
 		case isFinal(err):
 			return fmt.Errorf("%s: %w", what, err)
 		}
-		err = fmt.Errorf("waiting for %s: %w", what, err)
+		err = &waitError{what, err}
 		p.waiting.Store(&err)
 		if time.Since(reported) > reportEvery {
 			p.log.Warn("waiting", "for", what, "error", errors.Unwrap(err))
@@ -159,6 +161,15 @@ func (p *process) await(ctx context.Context, what string, reach func(context.Con
 // reportEvery is how often a process says again what it waits for.
 const reportEvery = 10 * time.Second
 
+// waitError says what the start waits for.
+type waitError struct {
+	what string
+	err  error
+}
+
+func (e *waitError) Error() string { return "waiting for " + e.what + ": " + e.err.Error() }
+func (e *waitError) Unwrap() error { return e.err }
+
 // finalError is an error that waiting does not mend.
 type finalError struct{ error }
 
@@ -168,7 +179,7 @@ func (e *finalError) Unwrap() error { return e.error }
 func isFinal(err error) bool {
 	var final *finalError
 	var conflict *bus.ConflictError
-	var pipeline *store.PipelineError
+	var pipeline *bus.PipelineError
 	return errors.As(err, &final) || errors.As(err, &conflict) || errors.As(err, &pipeline)
 }
 

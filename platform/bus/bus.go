@@ -64,10 +64,17 @@ type Bus interface {
 	Declare(subs []Subscription)
 	// Connect reaches the broker and makes what was declared exist, so that
 	// nothing published afterwards is ever lost for want of a consumer. The
-	// caller tries again after any error but a *ConflictError. From then on
+	// caller tries again after any error but a *ConflictError or a
+	// *PipelineError, after which it has left nothing there. From then on
 	// the driver sees to its connections itself, and makes everything exist
 	// again that a broker has lost meanwhile.
+	//
+	// Who comes first leaves on the broker which pipeline is carried under the
+	// prefix; all others compare theirs with it before they make anything.
 	Connect(ctx context.Context) error
+	// Compare returns a *PipelineError if another pipeline is carried under the
+	// prefix. It makes nothing, and works on a bus that was not connected, too.
+	Compare(ctx context.Context) error
 
 	// Publisher returns the one publisher of this process. Publish returns once
 	// the bus has taken the messages; its Close does nothing, since handlers

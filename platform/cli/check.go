@@ -59,9 +59,12 @@ func (p *program) checkTopology(ctx context.Context, l line, output string) erro
 			found.Unconsumed = append(found.Unconsumed, unconsumed{m.Topic, m.Name})
 		}
 	}
-	if output == "json" {
+	switch output {
+	case "json":
 		err = p.writeValue(found)
-	} else {
+	case "mermaid":
+		err = p.topology(l).WriteMermaid(p.out, found.consumers)
+	default:
 		err = p.writeChecked(l, found)
 	}
 	switch { // what is wrong is on stdout
@@ -74,6 +77,15 @@ func (p *program) checkTopology(ctx context.Context, l line, output string) erro
 	default:
 		return nil
 	}
+}
+
+// consumers returns how many live consumers a module has on a topic.
+func (c *checked) consumers(topic, module string) int {
+	i := slices.IndexFunc(c.Modules, func(m checkedGroup) bool { return m.Topic == topic && m.Name == module })
+	if i < 0 {
+		return 0
+	}
+	return c.Modules[i].Consumers
 }
 
 // checkBroker asks the broker.

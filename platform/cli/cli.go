@@ -22,7 +22,6 @@ import (
 	"github.com/pizzamill/pizzamill/platform/config"
 	"github.com/pizzamill/pizzamill/platform/event"
 	"github.com/pizzamill/pizzamill/platform/module"
-	"github.com/pizzamill/pizzamill/platform/store"
 )
 
 // Exit codes. An error that knows its own has a method ExitCode() int, in
@@ -81,6 +80,7 @@ type program struct {
 	transport http.RoundTripper
 
 	configFile string // --config
+	helpErr    error  // of help that was asked for a command that does not exist
 	started    bool   // arguments and flags were right, the command has begun
 }
 
@@ -88,6 +88,9 @@ func (p *program) run(ctx context.Context, args []string) int {
 	root := p.command()
 	root.SetArgs(append([]string{}, args...)) // nil would be those of the process
 	cmd, err := root.ExecuteContextC(ctx)
+	if err == nil {
+		err = p.helpErr
+	}
 	if err == nil {
 		return 0
 	}
@@ -99,7 +102,7 @@ func (p *program) report(cmd *cobra.Command, err error) int {
 	code := exitFailure
 	var coded interface{ ExitCode() int }
 	var conflict *bus.ConflictError
-	var pipeline *store.PipelineError
+	var pipeline *bus.PipelineError
 	switch {
 	case errors.As(err, &coded):
 		code = coded.ExitCode()
@@ -206,6 +209,9 @@ func terminalWidth(w io.Writer) func() int {
 // wrote is shown, not obeyed.
 func printable(s string) string {
 	return strings.Map(func(r rune) rune {
+		if r == '\t' {
+			return ' '
+		}
 		if r < ' ' || r >= 0x7f && r < 0xa0 {
 			return '\uFFFD'
 		}

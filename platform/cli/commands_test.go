@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -33,6 +34,8 @@ func TestTranscripts(t *testing.T) {
 		{name: "help config", args: "config -h"},
 		{name: "help healthcheck", args: "healthcheck -h"},
 		{name: "help of nothing", args: "help ordre", code: 2},
+		{name: "help of no command", args: "ordre --help", code: 2},
+		{name: "help of no subcommand", args: "config pritn -h", code: 2},
 		{name: "topology", args: "topology"},
 		{name: "topology json", args: "topology -o json"},
 		{name: "topology mermaid", args: "topology -o mermaid", env: []string{"PIZZAMILL_PIPELINE_STAGES=crust,sauce"}},
@@ -104,6 +107,9 @@ func TestTranscripts(t *testing.T) {
 			}
 			if strings.Contains(r.stdout.String()+r.stderr.String(), "hunter2") {
 				t.Error("the token is shown")
+			}
+			if strings.HasPrefix(c.name, "help") {
+				wantNarrow(t, r.stdout.String())
 			}
 			golden(t, c.name, r.transcript(args, code))
 		})
@@ -254,5 +260,15 @@ func TestHealthcheck(t *testing.T) {
 			}
 			golden(t, c.name, r.transcript(args, code))
 		})
+	}
+}
+
+// wantNarrow wants help that fits a terminal of 80 columns.
+func wantNarrow(t *testing.T, help string) {
+	t.Helper()
+	for line := range strings.Lines(help) {
+		if n := utf8.RuneCountInString(strings.TrimSuffix(line, "\n")); n > helpWidth {
+			t.Errorf("%d columns: %s", n, line)
+		}
 	}
 }

@@ -52,22 +52,24 @@ func (p *program) doctorCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "doctor",
 		Short: "Check everything that a line stands on",
-		Long: `Checks, one by one: the configuration, the broker with its topics, queues, groups
-and consumers and RabbitMQ's management API, the store with its tables, the
-ledger's bus and pipeline, the processes that live, the counters against the
+		Long: `Checks, one by one: the configuration, the broker with its topics, queues,
+groups and consumers and RabbitMQ's management API, the store with its tables,
+the ledger's bus and pipeline, the processes that live, the counters against the
 rows, the table of processed events, and the clock. It changes nothing, and says
 what to do.
 
 Exit codes: 0 if nothing failed, 1 if something did, 3 if the configuration is
 bad, 4 if something cannot be reached.`,
 		Example: `  pizzamill doctor
+  pizzamill doctor --bus kafka
   pizzamill doctor -o json`,
 		Args:              cobra.NoArgs,
 		ValidArgsFunction: cobra.NoFileCompletions,
 	}
+	busFlag(c)
 	output := outputFlag(c, "text", "json")
 	c.RunE = interruptible(func(cmd *cobra.Command, _ []string) error {
-		l, err := p.loadLine()
+		l, err := p.loadLine(cmd)
 		if err != nil {
 			return err
 		}

@@ -58,7 +58,10 @@ func (d *doctor) examineBus(ctx context.Context) {
 		return b.Groups(ctx)
 	})
 	var conflict *bus.ConflictError
+	var other *bus.PipelineError
 	switch {
+	case errors.As(err, &other):
+		d.add("pipeline", failed, "set another [bus] prefix", "%v", other)
 	case errors.As(err, &conflict):
 		d.add(d.groupNoun(), failed, "remove it, or choose another [bus] prefix",
 			"%s exists and is not what pizzamill needs: it has %s, want %s", conflict.What, conflict.Have, conflict.Want)

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/pizzamill/pizzamill/platform/bus"
 	"github.com/pizzamill/pizzamill/platform/module"
 	"github.com/pizzamill/pizzamill/platform/pg"
 	"github.com/pizzamill/pizzamill/platform/store"
@@ -91,7 +92,7 @@ func (d *doctor) examineLedgerBus(ctx context.Context, l ledger) {
 	}
 	want := d.Pipeline.Stages
 	if i := slices.IndexFunc(buses, func(b store.Bus) bool { return d.identity != "" && b.Identity == d.identity }); i >= 0 && !slices.Equal(buses[i].Stages, want) {
-		conflict := &store.PipelineError{Bus: d.identity, Have: strings.Join(buses[i].Stages, ","), Want: strings.Join(want, ",")}
+		conflict := &bus.PipelineError{Bus: d.identity, Have: strings.Join(buses[i].Stages, ","), Want: strings.Join(want, ",")}
 		d.add("pipeline", failed, "set another [bus] prefix", "%v", conflict)
 		return
 	}

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/spf13/cobra"
+
 	"github.com/pizzamill/pizzamill/platform/app"
 	"github.com/pizzamill/pizzamill/platform/bus"
 	"github.com/pizzamill/pizzamill/platform/config"
@@ -32,8 +34,13 @@ type line struct {
 	pipeline event.Pipeline
 }
 
-func (p *program) loadLine() (line, error) {
-	loaded, err := p.load(nil)
+// loadLine reads the configuration of a line. cmd may have --bus, see busFlag.
+func (p *program) loadLine(cmd *cobra.Command) (line, error) {
+	given := map[string]string{}
+	if f := cmd.Flags().Lookup("bus"); f != nil && f.Changed {
+		given[f.Name] = f.Value.String()
+	}
+	loaded, err := p.load(given)
 	if err != nil {
 		return line{}, err
 	}
@@ -42,6 +49,16 @@ func (p *program) loadLine() (line, error) {
 		return line{}, fmt.Errorf("pipeline: %w", err)
 	}
 	return line{loaded, pipeline}, nil
+}
+
+// busFlag gives a command the --bus of serve, since a line that was started with
+// it is asked about with it.
+func busFlag(c *cobra.Command) {
+	for _, f := range config.Flags() {
+		if f.Name == "bus" {
+			c.Flags().String(f.Name, f.Default, strings.TrimSuffix(f.Why, "."))
+		}
+	}
 }
 
 // open returns the bus of a configuration, which knows who reads what in a

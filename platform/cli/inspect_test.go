@@ -233,7 +233,10 @@ func TestTopologyCheck(t *testing.T) {
 			name: "check management refuses", args: "topology --check", env: []string{onAMQP}, code: 4,
 			broker: fakeBroker{listErr: errors.New("the management API answers 401 Unauthorized")},
 		},
-		{name: "check mermaid", args: "topology --check -o mermaid", env: []string{onKafka}, code: 2},
+		{
+			name: "check mermaid", args: "topology --check -o mermaid --bus kafka", code: 1,
+			broker: fakeBroker{idle: []string{"meat"}},
+		},
 		{name: "check gochannel", args: "topology --check", handler: gochannel("true"), env: []string{"PIZZAMILL_ADMIN_TOKEN=hunter2"}},
 		{name: "check gochannel idle", args: "topology --check", handler: gochannel("false"), env: []string{"PIZZAMILL_ADMIN_TOKEN=hunter2"}, code: 1},
 		{name: "check gochannel unreachable", args: "topology --check", code: 4},
@@ -328,6 +331,10 @@ func TestDoctor(t *testing.T) {
 			name: "doctor conflict", args: "doctor", env: []string{onAMQP}, ledger: fakeLedger{err: fs.ErrNotExist}, code: 1,
 			broker: fakeBroker{differs: fmt.Errorf("compare: %w", &bus.ConflictError{What: "exchange pizza", Have: "type direct", Want: "type fanout"})},
 		},
+		{
+			name: "doctor pipeline", args: "doctor", env: []string{onAMQP}, ledger: fakeLedger{err: fs.ErrNotExist}, code: 1,
+			broker: fakeBroker{differs: &bus.PipelineError{Bus: "amqp//rabbit@here//", Have: "sauce", Want: "sauce,cheese", Marker: "exchange pizzamill.pipeline-marker"}},
+		},
 		{name: "doctor may not declare", args: "doctor", env: []string{onAMQP}, broker: fakeBroker{differs: errors.New("declare queue pizza.sauce: Exception (403)")}, ledger: fakeLedger{err: fs.ErrNotExist}, code: 4},
 		{name: "doctor management", args: "doctor", env: management, handler: ready, ledger: fakeLedger{err: fs.ErrNotExist}},
 		{
@@ -383,7 +390,7 @@ func TestDoctorComparesClocks(t *testing.T) {
 func TestConflictsAreBadConfiguration(t *testing.T) {
 	for name, err := range map[string]error{
 		"conflict": &bus.ConflictError{What: "queue pizza.sauce", Have: "x-queue-type classic", Want: "x-queue-type quorum"},
-		"pipeline": &store.PipelineError{Bus: "kafka//c1", Have: "sauce", Want: "sauce,meat"},
+		"pipeline": &bus.PipelineError{Bus: "kafka//c1", Have: "sauce", Want: "sauce,meat"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Chdir(t.TempDir())

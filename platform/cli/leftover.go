@@ -15,6 +15,7 @@ import (
 	"github.com/pizzamill/pizzamill/platform/config"
 	"github.com/pizzamill/pizzamill/platform/event"
 	"github.com/pizzamill/pizzamill/platform/store"
+	"github.com/pizzamill/pizzamill/platform/topology"
 )
 
 // leftOver is what is on a broker of a bus that the ledger was on before.
@@ -148,7 +149,8 @@ func (p *program) askFormerBus(ctx context.Context, l line, was store.Bus) (left
 	if was.Driver == "kafka" {
 		o.Commands = removeFromKafka(l, o.Groups, topics)
 	} else {
-		o.Commands = removeFromRabbitMQ(l, o.Groups, topics)
+		// On Kafka what says which pipeline is carried goes with the dead letters.
+		o.Commands = removeFromRabbitMQ(l, o.Groups, append(topics, was.Prefix+topology.Marker))
 	}
 	return o, nil
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/spf13/cobra"
 
 	"github.com/pizzamill/pizzamill/internal/testservice"
 	"github.com/pizzamill/pizzamill/platform/app"
@@ -28,7 +29,7 @@ func TestNamesAreThoseOfTheDrivers(t *testing.T) {
 			r := newRun(t, nil)
 			r.openBus, r.queueArguments = app.OpenBus, app.QueueArguments
 			r.env = append(env(t), "PIZZAMILL_BUS_DRIVER="+driver, "PIZZAMILL_BUS_PREFIX=names-", "PIZZAMILL_PIPELINE_STAGES=sauce,basil,meat", "PIZZAMILL_PIPELINE_EXTERNAL=basil")
-			l, err := r.loadLine()
+			l, err := r.loadLine(&cobra.Command{})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -77,7 +78,7 @@ func TestAskPostgres(t *testing.T) {
 	t.Chdir(t.TempDir())
 	r := newRun(t, nil)
 	r.env = []string{"PIZZAMILL_STORE_DRIVER=postgres", "PIZZAMILL_STORE_DSN=" + dsn}
-	line, err := r.loadLine()
+	line, err := r.loadLine(&cobra.Command{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -163,16 +163,25 @@ func (p *program) place(ctx context.Context, c *client, count string) (order, er
 		after, again := retryAfter(err, wait)
 		deadline, _ := ctx.Deadline()
 		if !again || attempt == placeAttempts || time.Until(deadline) < after {
-			return order{}, fmt.Errorf("place the order: %w", err)
+			return order{}, notPlaced(err)
 		}
 		if attempt == 1 {
-			fmt.Fprintf(p.err, "%v: trying again\n", err)
+			fmt.Fprintf(p.err, "%v (more attempts follow)\n", err)
 		}
 		if pause(ctx, after) != nil {
-			return order{}, fmt.Errorf("place the order: %w", err)
+			return order{}, notPlaced(err)
 		}
 		wait *= 2
 	}
+}
+
+// notPlaced says why no order was placed.
+func notPlaced(err error) error {
+	var refused *statusError
+	if errors.As(err, &refused) && refused.status == http.StatusNotFound {
+		return fmt.Errorf("place the order: %w (it takes the main listener of a pizzamill with pizza or ui: give its address to --server)", err)
+	}
+	return fmt.Errorf("place the order: %w", err)
 }
 
 // retryAfter says whether to try again what failed, and after how long.

@@ -13,6 +13,9 @@ import (
 	"github.com/pizzamill/pizzamill/platform/version"
 )
 
+// helpWidth is how many columns the help needs at most.
+const helpWidth = 80
+
 // suggestionDistance is how many letters a mistyped command may be off.
 const suggestionDistance = 2
 
@@ -50,6 +53,17 @@ be reached, 5 partial success, 130 interrupted.`
 	root.AddCommand(serve, p.topologyCommand(), p.orderCommand(), p.journalCommand(), p.lagCommand(),
 		p.configCommand(), p.doctorCommand(), p.healthcheckCommand(), p.versionCommand())
 	root.SetHelpCommand(helpCommand())
+	root.SetUsageTemplate(strings.ReplaceAll(root.UsageTemplate(), ".FlagUsages", fmt.Sprintf(".FlagUsagesWrapped %d", helpWidth)))
+	help := root.HelpFunc()
+	root.SetHelpFunc(func(c *cobra.Command, args []string) {
+		// cobra asks nobody whether the command of "sevre --help" exists.
+		if c.HasAvailableSubCommands() {
+			if p.helpErr = noSuchCommand(c, c.Flags().Args()); p.helpErr != nil {
+				return
+			}
+		}
+		help(c, args)
+	})
 	root.InitDefaultCompletionCmd()
 	for _, c := range root.Commands() {
 		if c.Name() == "completion" {

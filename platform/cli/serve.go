@@ -16,7 +16,7 @@ import (
 func (p *program) serveCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "serve",
-		Short: "Run the modules until a signal (what pizzamill does without a command)",
+		Short: "Run the modules (what pizzamill does without a command)",
 		Long: `Runs the modules of this process and prints where they can be reached. On
 SIGINT or SIGTERM it takes no more orders, finishes what is in hand and exits
 with 0; a second signal ends it at once, with 130. It waits for a broker or a
@@ -86,7 +86,7 @@ func (p *program) configCommand() *cobra.Command {
 	}
 	show := &cobra.Command{
 		Use:   "print",
-		Short: "Print the effective values and where each came from; secrets are not shown",
+		Short: "Print the values in effect and where each comes from, no secrets",
 		RunE: func(*cobra.Command, []string) error {
 			loaded, err := p.load(nil)
 			if err != nil {
@@ -97,7 +97,7 @@ func (p *program) configCommand() *cobra.Command {
 	}
 	example := &cobra.Command{
 		Use:     "default",
-		Short:   "Print a configuration file with every key, its default and what it is for",
+		Short:   "Print a configuration file with every key and its default",
 		Example: `  pizzamill config default > config.toml`,
 		RunE: func(*cobra.Command, []string) error {
 			_, err := fmt.Fprint(p.out, config.Example())

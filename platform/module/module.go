@@ -6,6 +6,7 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
+	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
 
@@ -36,6 +37,12 @@ type Module struct {
 	Start func(env *Env) error
 }
 
+// Outage is a broker that carries no messages.
+type Outage struct {
+	Since   time.Time
+	Refuses bool // it can be reached, and takes none
+}
+
 // Env is what a module gets to stand on. It is shared by all modules of the process.
 type Env struct {
 	Config   config.Config
@@ -49,6 +56,10 @@ type Env struct {
 	Admin    *http.ServeMux
 	// Records returns where a stage keeps the events that it has processed.
 	Records func(stage string) idempotency.Records
+
+	// Outage returns why messages do not move now, nil while they do. It asks
+	// nobody. On an in-memory bus it is always nil.
+	Outage func() *Outage
 
 	// Source runs fn until shutdown begins: what brings new work onto the bus.
 	// It is stopped first. An error from fn before that ends the process.

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/pizzamill/pizzamill/platform/bus"
 )
 
 // OtherBusError says that the ledger is on another bus, on which processes live.
@@ -19,18 +21,6 @@ func (e *OtherBusError) Error() string {
 		e.Bus, strings.Join(e.Processes, ", "))
 }
 
-// PipelineError says that the bus carries another pipeline, whose topics,
-// groups and records would mix with those of this one.
-type PipelineError struct {
-	Bus        string // identity
-	Have, Want string // stages, comma-separated
-}
-
-func (e *PipelineError) Error() string {
-	return fmt.Sprintf("bus %s belongs to the pipeline %s, and [pipeline] stages is %s; another pipeline needs another [bus] prefix",
-		e.Bus, e.Have, e.Want)
-}
-
 // Start makes the ledger that of the process's bus. It writes the process's
 // row, which Renew keeps alive and Leave removes.
 //
@@ -40,7 +30,7 @@ func (e *PipelineError) Error() string {
 // after half a ProcessLife of such calls in a row. Else the ledger comes to this bus, and
 // all open orders start again, for their pizzas that are neither complete nor
 // dead-lettered. If the bus has carried another pipeline, the error is a
-// *PipelineError, which is final, and nothing is written.
+// *bus.PipelineError, which is final, and nothing is written.
 //
 // A process whose bus has become another one calls it again. Until a call has
 // succeeded nothing can be leased.
@@ -73,7 +63,7 @@ func (u *unit) start(p *Process) (outcome, abort error) {
 	}
 	row := &BusRow{Identity: p.Bus, Driver: p.Driver, Prefix: p.Prefix, Pipeline: strings.Join(u.l.pipeline.Stages(), ","), StartedAt: now}
 	if known != nil && known.Pipeline != row.Pipeline {
-		return &PipelineError{Bus: p.Bus, Have: known.Pipeline, Want: row.Pipeline}, nil
+		return &bus.PipelineError{Bus: p.Bus, Have: known.Pipeline, Want: row.Pipeline}, nil
 	}
 	alive, err := u.enter(p, was, now)
 	if err != nil {

@@ -223,7 +223,7 @@ func failure(tx ReadTx, row *PizzaRow) (*Failure, error) {
 	if !ok {
 		return &Failure{LetterID: row.Letter}, nil
 	}
-	return &Failure{LetterID: d.ID, Module: d.Module, Error: d.Error, Attempts: d.Attempts}, nil
+	return &Failure{LetterID: d.ID, Module: d.Module, Error: d.Error, Attempts: d.Attempts, At: d.LastFailed}, nil
 }
 
 // pizzaRow returns a pizza's row, that of one without a fact included.
@@ -287,11 +287,12 @@ func (l *Ledger) Journal(ctx context.Context, id event.PizzaID) (entries []Journ
 				return fmt.Errorf("journal of pizza %s: event %d is missing", id, s.Event)
 			}
 			entries = append(entries, JournalEntry{
-				ID:     event.ID(id.String(), s.Name, 0),
-				Topic:  event.Topic(s.Name),
-				At:     fromMillis(s.shown),
-				Source: facts[i].Source,
-				Body:   facts[i].Body,
+				ID:       event.ID(id.String(), s.Name, 0),
+				Topic:    event.Topic(s.Name),
+				At:       fromMillis(s.shown),
+				Source:   facts[i].Source,
+				Inferred: s.Inferred,
+				Body:     facts[i].Body,
 			})
 		}
 		return nil

@@ -93,12 +93,13 @@ func (u *unit) lease(want int) ([]Chunk, error) {
 			return nil, err
 		}
 		want -= len(numbers)
+		before := o.Turn
 		if o.Turn, err = u.nextTurn(); err != nil {
 			return nil, err
 		}
 		o.LeaseToken, o.LeaseUntil = token, now+u.l.leaseFor.Milliseconds()
 		o.dirty = true
-		chunks = append(chunks, Chunk{Order: o.ID, Numbers: numbers, To: to, Token: token})
+		chunks = append(chunks, Chunk{Order: o.ID, Numbers: numbers, To: to, Token: token, turn: before})
 	}
 	return chunks, nil
 }
@@ -190,6 +191,9 @@ func (u *unit) dispatched(c Chunk) (outcome, abort error) {
 		return fmt.Errorf("order %s: %w", c.Order, ErrNotFound), nil
 	case o.LeaseToken == "" || o.LeaseToken != c.Token:
 		return fmt.Errorf("order %s: %w", c.Order, ErrLeaseLost), nil
+	}
+	if c.To == 0 { // whoever waited for a broker longest goes first when it is back
+		o.Turn = c.turn
 	}
 	done, err := u.doneBetween(o, o.Dispatched, c.To)
 	if err != nil {

@@ -102,6 +102,7 @@ type Failure struct {
 	Module   string
 	Error    string
 	Attempts int
+	At       time.Time // of the last attempt
 }
 
 // Fact says that a pizza reached a step. Writing the same one again changes nothing.
@@ -119,9 +120,11 @@ type JournalEntry struct {
 	ID     string // event.ID
 	Topic  string
 	At     time.Time
-	Source string // "" for an inferred one
-	Replay int
-	Body   []byte
+	Source string // "" for an inferred one, and where the event had none
+	// Inferred is true while only a later event implies this one, see Step.
+	Inferred bool
+	Replay   int
+	Body     []byte
 }
 
 // EventKind is what a stream event tells.
@@ -221,8 +224,11 @@ type Chunk struct {
 	// Numbers are to be published, ascending. Those that are complete or
 	// dead-lettered are left out already, so it may be empty.
 	Numbers []int
-	// To is where the cursor goes once they are published.
+	// To is where the cursor goes once they are published; 0 gives the lease back
+	// with the cursor, and the place among the orders, where they were.
 	To int
 	// Token proves the lease.
 	Token string
+
+	turn int64 // the order's place before the lease
 }

@@ -1,5 +1,11 @@
 package topology
 
+import (
+	"strings"
+
+	"github.com/pizzamill/pizzamill/platform/event"
+)
+
 // Kafka is what the line has on a Kafka cluster, by the names that it has there.
 type Kafka struct {
 	// Topics are made with so many partitions; one that exists keeps its number.
@@ -7,6 +13,15 @@ type Kafka struct {
 	Partitions        int          `json:"partitions"`
 	ReplicationFactor int          `json:"replication_factor"`
 	Groups            []KafkaGroup `json:"groups"`
+	Marker            KafkaMarker  `json:"marker"`
+}
+
+// KafkaMarker says which pipeline is carried under the prefix: the metadata of
+// the offset that a group without members has committed of partition 0.
+type KafkaMarker struct {
+	Group    string `json:"group"`
+	Topic    string `json:"topic"`
+	Metadata string `json:"metadata"`
 }
 
 // KafkaGroup is a consumer group.
@@ -20,6 +35,15 @@ type KafkaGroup struct {
 type AMQP struct {
 	Exchanges []Exchange `json:"exchanges"`
 	Queues    []Queue    `json:"queues"`
+	Marker    AMQPMarker `json:"marker"`
+}
+
+// AMQPMarker is the exchange that says which pipeline is carried under the
+// prefix, as it is declared. Nothing is published to it.
+type AMQPMarker struct {
+	Exchange
+	Internal  bool              `json:"internal"`
+	Arguments map[string]string `json:"arguments"`
 }
 
 // Exchange is an exchange as it is declared.
@@ -42,6 +66,10 @@ type Queue struct {
 // one sees in a shared cluster whose they are.
 const groupPrefix = "pizzamill."
 
+// Marker is what the exchange or the group is called, behind the prefix, that
+// says which pipeline is carried under it.
+const Marker = "pizzamill.pipeline-marker"
+
 // OnKafka adds what the line has on Kafka. A member of a group reads one topic,
 // so that a module which consumes several has a group for each.
 func (t Topology) OnKafka(prefix string, partitions, replicationFactor int) Topology {
@@ -55,6 +83,7 @@ func (t Topology) OnKafka(prefix string, partitions, replicationFactor int) Topo
 			k.Groups = append(k.Groups, KafkaGroup{Name: name, Module: m.Name, Topic: prefix + topic})
 		}
 	}
+	k.Marker = KafkaMarker{Group: prefix + Marker, Topic: prefix + event.TopicDeadLetters, Metadata: strings.Join(t.Stages, ",")}
 	t.Kafka = k
 	return t
 }
@@ -69,6 +98,11 @@ func (t Topology) OnAMQP(prefix string, arguments map[string]any) Topology {
 		for _, topic := range prefixed(prefix, m.Consumes) {
 			a.Queues = append(a.Queues, Queue{Name: topic + "." + m.Name, Module: m.Name, Exchange: topic, Durable: true, Arguments: arguments})
 		}
+	}
+	name := prefix + Marker
+	a.Marker = AMQPMarker{
+		Exchange: Exchange{Name: name, Type: "fanout", Durable: true}, Internal: true,
+		Arguments: map[string]string{"alternate-exchange": name + "." + strings.Join(t.Stages, ",")},
 	}
 	t.AMQP = a
 	return t

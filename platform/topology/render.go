@@ -9,11 +9,26 @@ import (
 	"text/tabwriter"
 )
 
-// WriteJSON writes the topology as one line of JSON.
-func (t Topology) WriteJSON(w io.Writer) error { return json.NewEncoder(w).Encode(t) }
+// WriteJSON writes the topology as one line of JSON. Like WriteText it is for one
+// that was made from a configuration, whose modules are selected by it: whether
+// they run nobody was asked, and null.
+func (t Topology) WriteJSON(w io.Writer) error {
+	type planned struct {
+		Module
+		Running  *bool `json:"running"`
+		Selected bool  `json:"selected"`
+	}
+	modules := make([]planned, len(t.Modules))
+	for i, m := range t.Modules {
+		modules[i] = planned{Module: m, Selected: m.Running}
+	}
+	return json.NewEncoder(w).Encode(struct {
+		Topology
+		Modules []planned `json:"modules"`
+	}{t, modules})
+}
 
-// WriteText writes the topology as an aligned table. It is for one that was made
-// from a configuration, where the modules that run are those that it selects.
+// WriteText writes the topology as an aligned table.
 func (t Topology) WriteText(w io.Writer) error {
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "bus     %s\nstages  %s\n\n", t.Bus, strings.Join(t.Stages, " → "))
@@ -52,8 +67,10 @@ func item(list []string, i int) string {
 }
 
 // WriteMermaid writes the topology as a Mermaid flowchart: boxes are modules,
-// those with a dashed border run by someone else, and rounded ones topics.
-func (t Topology) WriteMermaid(w io.Writer) error {
+// those with a dashed border run by someone else, and rounded ones topics. If
+// consumers is not nil, it says how many live consumers a module has on a topic;
+// an arrow has their number, and is dotted where there is none.
+func (t Topology) WriteMermaid(w io.Writer, consumers func(topic, module string) int) error {
 	var b strings.Builder
 	b.WriteString("flowchart LR\n")
 	for _, topic := range t.Topics {
@@ -70,7 +87,15 @@ func (t Topology) WriteMermaid(w io.Writer) error {
 	}
 	for _, m := range t.Modules {
 		for _, topic := range m.Consumes {
-			fmt.Fprintf(&b, "    %s --> %s\n", topicNode(topic), moduleNode(m.Name))
+			arrow := "-->"
+			if consumers != nil {
+				if n := consumers(topic, m.Name); n > 0 {
+					arrow = fmt.Sprintf("-->|%d|", n)
+				} else {
+					arrow = "-.->|no consumer|"
+				}
+			}
+			fmt.Fprintf(&b, "    %s %s %s\n", topicNode(topic), arrow, moduleNode(m.Name))
 		}
 		for _, topic := range m.Produces {
 			fmt.Fprintf(&b, "    %s --> %s\n", moduleNode(m.Name), topicNode(topic))

@@ -51,7 +51,15 @@ func TestBuildAndRender(t *testing.T) {
 	for name, write := range map[string]func(io.Writer) error{
 		"topology.json": top.WriteJSON,
 		"topology.txt":  top.WriteText,
-		"topology.mmd":  top.WriteMermaid,
+		"topology.mmd":  func(w io.Writer) error { return top.WriteMermaid(w, nil) },
+		"live.mmd": func(w io.Writer) error {
+			return top.WriteMermaid(w, func(topic, module string) int {
+				if module == "sauce" {
+					return 0
+				}
+				return len(topic)
+			})
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var got bytes.Buffer
@@ -74,7 +82,7 @@ func TestExternalStagesAndBrokers(t *testing.T) {
 	arguments := map[string]any{"x-queue-type": "quorum", "x-delivery-limit": 2147483647}
 	for name, write := range map[string]func(io.Writer) error{
 		"external.txt": top.WriteText,
-		"external.mmd": top.WriteMermaid,
+		"external.mmd": func(w io.Writer) error { return top.WriteMermaid(w, nil) },
 		"kafka.json":   top.OnKafka("test.", 8, 3).WriteJSON,
 		"amqp.json":    top.OnAMQP("test.", arguments).WriteJSON,
 	} {

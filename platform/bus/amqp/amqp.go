@@ -37,6 +37,10 @@ type Config struct {
 	Concurrency int
 	// Prefix stands before the name of every exchange and queue.
 	Prefix string
+	// Pipeline is what is carried under the prefix, its stages comma-separated,
+	// which a broker that carries another one refuses; "" for one that nobody
+	// compares.
+	Pipeline string
 }
 
 const (
@@ -82,8 +86,8 @@ type Bus struct {
 	mu        sync.Mutex
 	closed    bool
 	declared  []bus.Subscription
-	connected bool               // what was declared is kept in existence
-	conflict  *bus.ConflictError // found since, and not mended
+	connected bool  // what was declared is kept in existence
+	conflict  error // found since, and not mended: see isConflict
 }
 
 var _ bus.Bus = (*Bus)(nil)
@@ -154,8 +158,9 @@ func (b *Bus) hasReaders(topic string) bool {
 	return false
 }
 
-// Connect opens connections and makes exchanges, queues and bindings exist. From
-// then on that is done again after every reconnection, and now and then.
+// Connect opens connections, compares the pipeline that the broker carries (see
+// claim), and makes exchanges, queues and bindings exist. From then on that is
+// done again after every reconnection, and now and then.
 func (b *Bus) Connect(ctx context.Context) error {
 	if err := within(ctx, b.declareAll); err != nil {
 		return err
@@ -203,7 +208,9 @@ func (b *Bus) upkeep() {
 }
 
 // restore declares everything, if Connect succeeded before, and keeps in mind
-// what conflicts. It returns what else went wrong.
+// what conflicts. It returns what else went wrong, and that another pipeline has
+// taken a broker that was wiped: nothing must be published or consumed there,
+// where the other line's events are.
 func (b *Bus) restore() error {
 	b.mu.Lock()
 	connected := b.connected
@@ -211,9 +218,9 @@ func (b *Bus) restore() error {
 	if !connected {
 		return nil
 	}
-	var conflict *bus.ConflictError
-	if err := b.declareAll(); err != nil && !errors.As(err, &conflict) {
-		return err
+	conflict := b.declareAll()
+	if conflict != nil && !isConflict(conflict) {
+		return conflict
 	}
 	b.mu.Lock()
 	isNew := conflict != nil && b.conflict == nil
@@ -221,6 +228,10 @@ func (b *Bus) restore() error {
 	b.mu.Unlock()
 	if isNew {
 		b.log.Error("the broker has something else under our name", "error", conflict)
+	}
+	var other *bus.PipelineError
+	if errors.As(conflict, &other) {
+		return other
 	}
 	return nil
 }

@@ -73,7 +73,8 @@ func (b *Bus) Queues(ctx context.Context) ([]string, error) {
 }
 
 // Conflicts returns a *bus.ConflictError if an exchange or a queue that was
-// declared exists and differs from what Connect needs: the first there is. It
+// declared exists and differs from what Connect needs: the first there is, and
+// before all of them a *bus.PipelineError, see Compare. It
 // makes nothing and changes nothing. Only a declaration tells whether something
 // differs, so what exists is declared once more, which leaves its equal alone.
 func (b *Bus) Conflicts(ctx context.Context) error {
@@ -85,6 +86,9 @@ func (b *Bus) Conflicts(ctx context.Context) error {
 	return within(ctx, func() error {
 		desk := &desk{line: line}
 		defer desk.close()
+		if err := b.compareMarker(desk); err != nil {
+			return err
+		}
 		for _, e := range exchanges {
 			err := desk.compare("exchange "+e.Name,
 				func(ch *amqp091.Channel) error {

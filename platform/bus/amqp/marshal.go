@@ -140,15 +140,15 @@ func origin(d amqp091.Delivery) bus.Origin {
 	return o
 }
 
-// bookkeeping reports whether a header is the broker's own, or an order to it,
-// and no part of the event. Passed on, some would have a message refused (CC and
-// BCC as text) or sent elsewhere.
+// bookkeeping reports whether a header is the broker's own count of this delivery,
+// or an order to it, and no part of the event. CC and BCC as text would have a
+// message refused.
 func bookkeeping(header string) bool {
 	switch header {
-	case "CC", "BCC", "x-death", "x-delivery-count", "x-acquired-count":
+	case "CC", "BCC", "x-delivery-count", "x-acquired-count":
 		return true
 	}
-	return strings.HasPrefix(header, "x-first-death-") || strings.HasPrefix(header, "x-last-death-")
+	return false
 }
 
 // text returns a header's value as text: plain where it is one value, JSON where

@@ -157,7 +157,7 @@ func TestForeignMessage(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, want := fmt.Sprint(m.Metadata), "map[ce_source:elsewhere ce_time:2026-11-23T10:00:00Z n:1]"; got != want {
+	if got, want := fmt.Sprint(m.Metadata), "map[ce_source:elsewhere ce_time:2026-11-23T10:00:00Z n:1 x-death:[] x-first-death-queue:q]"; got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}
 	o, ok := bus.OriginOf(m)
@@ -177,15 +177,16 @@ func TestOrdersToTheBrokerAreNotPassedOn(t *testing.T) {
 	b := pizzaBus(t, settings(t))
 	b.patience = 5 * time.Second
 	m := pizzas(1, 1)[0]
-	for _, name := range []string{"CC", "BCC", "x-death", "x-delivery-count"} {
+	for _, name := range []string{"CC", "BCC", "x-acquired-count", "x-delivery-count"} {
 		m.Metadata.Set(name, "x")
 	}
 	m.Metadata.Set("kept", strings.Repeat("é", 200))
+	m.Metadata.Set("x-death", `[{"count":1}]`) // as it comes out of a dead letter
 	publish(t, b, m)
 	in, _ := subscribe(t, b)
 	got := next(t, in)
 	got.Ack()
-	if len(got.Metadata) != 1 {
+	if len(got.Metadata) != 2 {
 		t.Errorf("got %v", got.Metadata)
 	}
 }

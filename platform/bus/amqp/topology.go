@@ -79,6 +79,9 @@ func (b *Bus) declare(subs []bus.Subscription) error {
 	exchanges, queues := Topology(b.config.Prefix, b.config.QueueType, subs)
 	desk := &desk{line: line}
 	defer desk.close()
+	if err := b.claim(desk); err != nil {
+		return err // before anything is left among what is another line's
+	}
 	var first *bus.ConflictError
 	for _, e := range exchanges {
 		err := desk.do(func(ch *amqp091.Channel) error { return declareExchange(ch, e.Name) })
@@ -102,6 +105,13 @@ func (b *Bus) declare(subs []bus.Subscription) error {
 	return nil
 }
 
+// isConflict reports whether an error says that something on the broker differs
+// beyond repair.
+func isConflict(err error) bool {
+	var conflict *bus.ConflictError
+	return errors.As(err, &conflict)
+}
+
 // note keeps the first conflict, and returns false for any other error.
 func note(first **bus.ConflictError, err error) bool {
 	var conflict *bus.ConflictError
@@ -122,6 +132,9 @@ func (b *Bus) declareTopics(topics map[string]bool) error {
 	}
 	desk := &desk{line: line}
 	defer desk.close()
+	if err := b.claim(desk); err != nil {
+		return err
+	}
 	for topic := range topics {
 		if err := desk.do(func(ch *amqp091.Channel) error { return declareExchange(ch, b.exchange(topic)) }); err != nil {
 			return err

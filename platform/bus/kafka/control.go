@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/IBM/sarama"
+
+	"github.com/pizzamill/pizzamill/platform/bus"
 )
 
 const (
@@ -43,9 +45,11 @@ type control struct {
 	admin  sarama.ClusterAdmin
 	warned map[string]int // topics with another number of partitions: that number
 
+	marker   *marker
 	links    atomic.Pointer[links] // of client
 	seen     atomic.Pointer[sight] // nil before the first answer
 	watching sync.Once
+	trouble  atomic.Int64 // when a connection was last found broken, in Unix ns; or 0
 	closing  context.Context
 	stop     context.CancelFunc
 	running  sync.WaitGroup
@@ -68,7 +72,9 @@ type topic struct {
 
 func newControl(b *Bus) *control {
 	ctx, stop := context.WithCancel(context.Background())
-	return &control{bus: b, turn: make(chan struct{}, 1), warned: map[string]int{}, closing: ctx, stop: stop}
+	return &control{
+		bus: b, marker: &marker{bus: b}, turn: make(chan struct{}, 1), warned: map[string]int{}, closing: ctx, stop: stop,
+	}
 }
 
 // do has a conversation. It begins it again on a new connection if the one that
@@ -98,6 +104,7 @@ func (c *control) talk(fn func(sarama.Client, sarama.ClusterAdmin) error) error 
 	reused := c.client != nil
 	err := c.converse(fn)
 	if err != nil && reused {
+		c.trouble.Store(time.Now().UnixNano())
 		err = c.converse(fn)
 	}
 	return err
@@ -108,7 +115,8 @@ func (c *control) converse(fn func(sarama.Client, sarama.ClusterAdmin) error) er
 		return errClosed
 	}
 	if c.client == nil {
-		l := newLinks(c.bus.settings.dial)
+		l := newLinks(c.bus.settings)
+		l.wires = nil // it looks after itself: all that it asks is answered in time
 		c.links.Store(l)
 		config := c.bus.settings.base(l)
 		config.Metadata.Retry.Max = 0
@@ -138,14 +146,25 @@ func (c *control) hangUp() {
 }
 
 // prepare makes the declared topics exist, and returns nil when all of them can
-// be written to.
+// be written to. Where another pipeline is carried it makes nothing.
 func (c *control) prepare() error {
+	if err := c.bus.Compare(context.Background()); err != nil {
+		return err
+	}
 	if err := c.look(); err != nil {
 		return err
 	}
 	if err := c.bus.Check(context.Background()); err != nil {
 		return err
 	}
+	other, err := c.marker.claim()
+	if err != nil {
+		return err
+	}
+	if other != nil {
+		return other // it came at the same moment
+	}
+	c.marker.suspect()
 	_ = c.do(func(_ sarama.Client, admin sarama.ClusterAdmin) error {
 		limit, err := batchLimit(admin, c.bus.topicNames())
 		if err == nil {
@@ -166,6 +185,11 @@ func (c *control) create(admin sarama.ClusterAdmin, names []string) error {
 		if errors.Is(err, sarama.ErrTopicAlreadyExists) {
 			continue // another process was faster
 		}
+		var refused *sarama.TopicError
+		if errors.As(err, &refused) && errors.Is(refused.Err, sarama.ErrInvalidTopic) {
+			// Such as one that differs from another in . and _ alone.
+			return &bus.ConflictError{What: "topic " + name, Have: "no name of its own (" + err.Error() + ")", Want: "one"}
+		}
 		if err != nil {
 			return fmt.Errorf("create topic %s: %w", name, err)
 		}
@@ -183,7 +207,9 @@ func (c *control) watch() {
 			for {
 				select {
 				case <-tick.C:
-					_ = c.look() // Check says it
+					if c.look() == nil { // else Check says it
+						c.marker.keep()
+					}
 				case <-c.closing.Done():
 					return
 				}
@@ -205,6 +231,7 @@ func (c *control) look() error {
 		if err := c.create(admin, missing); err != nil {
 			return err
 		}
+		c.marker.suspect() // it went with the topics
 		now, _, err = describe(client, c.bus.topicNames())
 		return err
 	})
@@ -214,16 +241,35 @@ func (c *control) look() error {
 			now.cluster, now.topics = last.cluster, last.topics
 		}
 		c.seen.Store(now)
+		c.trouble.Store(time.Now().UnixNano())
 		return err
 	}
+	c.cutSilent()
 	last := c.seen.Swap(now)
 	c.warnOfPartitions(now)
 	c.bus.tell(now)
 	if last != nil && isReplaced(last, now) {
 		c.bus.log.Warn("topics were replaced", "cluster", now.cluster)
 		c.bus.publisher.replace()
+		c.marker.suspect()
 	}
 	return nil
+}
+
+// cutSilent cuts the connections of members and producers that are broken, or may
+// be, without saying so. That the cluster is well is known: it has just answered.
+func (c *control) cutSilent() {
+	n := c.bus.settings.wires.cutUnanswered(time.Now().Add(-c.bus.settings.session))
+	trouble := c.trouble.Load()
+	if at := time.Unix(0, trouble); trouble != 0 && time.Since(at) > silence {
+		// Others may have been broken with that one, those that nobody uses too. What
+		// was not has been heard since.
+		c.trouble.CompareAndSwap(trouble, 0)
+		n += c.bus.settings.wires.cutSilent(at)
+	}
+	if n > 0 {
+		c.bus.log.Info("silent connections were cut", "connections", n)
+	}
 }
 
 // isReplaced reports whether a topic is not the one that it was.

@@ -2,7 +2,9 @@ package kafka
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"net"
 	"testing"
 	"time"
@@ -82,6 +84,73 @@ func TestASubscriptionOutlivesTheBrokersAbsence(t *testing.T) {
 		return b.Publisher().Publish("pizza", message.NewMessage("o-21/pizza", nil))
 	})
 	take(t, c, "o-21/pizza")
+}
+
+// A machine or a firewall that vanishes leaves connections behind that swallow
+// everything. A member of a group once waited on one for 65 s, and a producer for
+// ten, while the bus said that all was well.
+func TestConnectionsThatSwallowEverythingAreCut(t *testing.T) {
+	t.Parallel()
+	config := Config{Prefix: fresh(), Partitions: 2}
+	other := connected(t, config)
+	b := open(t, config)
+	n := through(t, b)
+	t.Cleanup(func() { _ = b.Close() })
+	b.Declare(pizzaForA)
+	connect1(t, b)
+	c, _ := subscribe(t, b)
+	publish(t, b, "o-1/pizza")
+	take(t, c, "o-1/pizza")
+	n.mute()
+	begin := time.Now()
+	publish(t, other, "o-2/pizza")
+	take(t, c, "o-2/pizza")
+	t.Logf("read again after %v", time.Since(begin))
+	eventually(t, func() error {
+		return b.Publisher().Publish("pizza", message.NewMessage("o-3/pizza", nil))
+	})
+	take(t, c, "o-3/pizza")
+	t.Logf("written again after %v", time.Since(begin))
+}
+
+// A connection in a session that is silent for as long as the group waits for a
+// member is cut, whatever else the cluster answers; one that may have to wait
+// for other members is not.
+func TestOnlyAttentiveConnectionsAreCutForSilence(t *testing.T) {
+	near, far := net.Pipe()
+	defer near.Close()
+	go func() { _, _ = io.Copy(io.Discard, far) }()
+	s := &settings{wires: newWires(), dial: func(string, string) (net.Conn, error) { return near, nil }}
+	l := newLinks(s)
+	conn, err := l.Dial("tcp", "kafka:9092")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.attentive.Store(true)
+	if n := s.wires.cutUnanswered(time.Now()) + s.wires.cutSilent(time.Now().Add(-time.Minute)); n != 0 {
+		t.Error("cut before anything was asked")
+	}
+	l.attentive.Store(false)
+	if _, err := conn.Write([]byte("a request")); err != nil {
+		t.Fatal(err)
+	}
+	if n := s.wires.cutUnanswered(time.Now()); n != 0 {
+		t.Error("cut while it may wait")
+	}
+	l.attentive.Store(true)
+	if n := s.wires.cutUnanswered(time.Now().Add(-time.Minute)); n != 0 {
+		t.Error("cut too early")
+	}
+	if n := s.wires.cutUnanswered(time.Now()); n != 1 {
+		t.Error("not cut")
+	}
+	if _, err := conn.Write(nil); !errors.Is(err, io.ErrClosedPipe) {
+		t.Errorf("write to a connection that was cut: %v", err)
+	}
+	_ = conn.Close()
+	if len(s.wires.open) != 0 {
+		t.Error("a closed connection is still looked after")
+	}
 }
 
 // A process that stood still beyond its session timeout (SIGSTOP, a suspended

@@ -34,10 +34,13 @@ func (b *Bus) identityOf(s *sight) string { return "kafka/" + b.config.Prefix + 
 
 var errNotYet = errors.New("does not exist")
 
-// Check returns nil if the cluster answered lately and had every topic. It asks
-// nobody itself, so that it never takes long.
+// Check returns nil if the cluster answered lately, had every topic, and carries
+// no other pipeline. It asks nobody itself, so that it never takes long.
 func (b *Bus) Check(context.Context) error {
 	s := b.control.seen.Load()
+	if other := b.control.marker.conflict.Load(); other != nil {
+		return other
+	}
 	switch {
 	case s == nil:
 		return errors.New("not connected to Kafka yet")
@@ -179,7 +182,7 @@ func committed(admin sarama.ClusterAdmin, group, name string, partitions []int32
 }
 
 // Groups returns who consumes: the members whose assignment has partitions of
-// the topic, or while a group shares its partitions out anew, who asks for some.
+// the topic, or while a group shares its partitions out anew, its members.
 func (b *Bus) Groups(ctx context.Context) ([]bus.Group, error) {
 	var groups []bus.Group
 	err := b.control.ask(ctx, func(client sarama.Client, admin sarama.ClusterAdmin) (err error) {
@@ -230,8 +233,8 @@ func consumers(d *sarama.GroupDescription, topic string) int {
 			if a, err := m.GetMemberAssignment(); err == nil && a != nil && len(a.Topics[topic]) > 0 {
 				n++
 			}
-		} else if wants, err := m.GetMemberMetadata(); err == nil && wants != nil && slices.Contains(wants.Topics, topic) {
-			n++
+		} else if wants, err := m.GetMemberMetadata(); err == nil && (wants == nil || slices.Contains(wants.Topics, topic)) {
+			n++ // most brokers name the members only, and a group of ours reads one topic
 		}
 	}
 	return n

@@ -5,6 +5,7 @@
 //	group session ─▶ claim: order of offsets, bounds ─▶ lanes ─▶ handler
 //	                                        (subscriber.go, claim.go, ../lane)
 //	watch: does the broker answer, are the topics the same ones still  (control.go)
+//	marker: which pipeline is carried under the prefix                 (pipeline.go)
 //
 // What Kafka calls a session is the time between two rebalances that take a
 // partition away; the context of a message ends with it.
@@ -33,6 +34,7 @@ type Config struct {
 	SASLUsername      string
 	SASLPassword      string
 	Prefix            string // before every topic and group
+	Pipeline          string // what is carried under it: stages, comma-separated; "": nobody compares it
 	ClientID          string // "": pizzamill
 }
 
@@ -94,8 +96,8 @@ func (b *Bus) Declare(subs []bus.Subscription) {
 	}
 }
 
-// Connect reaches the cluster, creates the topics that are missing, and from
-// then on watches both. A topic with another number of partitions than the
+// Connect reaches the cluster, compares the pipeline that it carries, creates the
+// topics that are missing, and from then on watches all of it. A topic with another number of partitions than the
 // configured one is used as it is. Groups come into being when somebody joins,
 // and then begin at the oldest record.
 func (b *Bus) Connect(ctx context.Context) error {

@@ -3,19 +3,25 @@ package kafka
 import (
 	"net"
 	"sync"
+	"sync/atomic"
+	"time"
 )
 
 // links are the connections of one client. Sarama's calls know no context: to
 // end one that waits for a broker which does not answer, its connection is cut.
 type links struct {
-	dial func(network, address string) (net.Conn, error)
+	dial  func(network, address string) (net.Conn, error)
+	wires *wires // nil if nobody looks after them
+	// attentive is set while all that is asked is answered at once: there is no
+	// waiting for other members of a group.
+	attentive atomic.Bool
 
 	mu   sync.Mutex
 	open map[*link]struct{} // nil once cut
 }
 
-func newLinks(dial func(network, address string) (net.Conn, error)) *links {
-	return &links{dial: dial, open: map[*link]struct{}{}}
+func newLinks(s *settings) *links {
+	return &links{dial: s.dial, wires: s.wires, open: map[*link]struct{}{}}
 }
 
 // Dial opens a connection, for sarama.
@@ -31,6 +37,7 @@ func (l *links) Dial(network, address string) (net.Conn, error) {
 		return nil, err
 	}
 	c := &link{Conn: conn, links: l}
+	c.heard.Store(time.Now().UnixNano())
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.open == nil {
@@ -38,6 +45,7 @@ func (l *links) Dial(network, address string) (net.Conn, error) {
 		return nil, net.ErrClosed
 	}
 	l.open[c] = struct{}{}
+	l.wires.add(c)
 	return c, nil
 }
 
@@ -48,6 +56,7 @@ func (l *links) cut() {
 	l.open = nil
 	l.mu.Unlock()
 	for c := range open {
+		l.wires.remove(c)
 		_ = c.Conn.Close()
 	}
 }
@@ -55,11 +64,87 @@ func (l *links) cut() {
 type link struct {
 	net.Conn
 	links *links
+	heard atomic.Int64 // when something last came in, in Unix ns
+	asked atomic.Int64 // when something went out that nothing has come in after, likewise, or 0
+}
+
+func (c *link) Write(b []byte) (int, error) {
+	c.asked.CompareAndSwap(0, time.Now().UnixNano())
+	return c.Conn.Write(b)
+}
+
+func (c *link) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	if n > 0 {
+		c.heard.Store(time.Now().UnixNano())
+		c.asked.Store(0)
+	}
+	return n, err
 }
 
 func (c *link) Close() error {
 	c.links.mu.Lock()
 	delete(c.links.open, c)
 	c.links.mu.Unlock()
+	c.links.wires.remove(c)
 	return c.Conn.Close()
+}
+
+// wires are the open connections of the members and producers of a bus. A
+// connection whose other end is gone without a word (a machine that lost its
+// power, a firewall that forgot it) looks like one that waits for an answer, and
+// a member of a group may wait for longer than a minute.
+type wires struct {
+	mu   sync.Mutex
+	open map[*link]struct{}
+}
+
+func newWires() *wires { return &wires{open: map[*link]struct{}{}} }
+
+func (w *wires) add(c *link) {
+	if w != nil {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.open[c] = struct{}{}
+	}
+}
+
+func (w *wires) remove(c *link) {
+	if w != nil {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		delete(w.open, c)
+	}
+}
+
+// cutUnanswered closes the connections of attentive links that owe an answer since
+// then, and returns how many. Whoever uses them opens others.
+func (w *wires) cutUnanswered(then time.Time) int {
+	since := then.UnixNano()
+	return w.cut(func(c *link) bool {
+		asked := c.asked.Load()
+		return asked != 0 && asked <= since && c.links.attentive.Load()
+	})
+}
+
+// cutSilent closes all connections on which nothing has come in since then, idle
+// ones too.
+func (w *wires) cutSilent(then time.Time) int {
+	since := then.UnixNano()
+	return w.cut(func(c *link) bool { return c.heard.Load() <= since })
+}
+
+func (w *wires) cut(isDead func(*link) bool) int {
+	var dead []*link
+	w.mu.Lock()
+	for c := range w.open {
+		if isDead(c) {
+			dead = append(dead, c)
+		}
+	}
+	w.mu.Unlock()
+	for _, c := range dead {
+		_ = c.Conn.Close() // its reader gets an error and does the rest
+	}
+	return len(dead)
 }

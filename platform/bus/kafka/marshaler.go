@@ -1,8 +1,10 @@
 package kafka
 
 import (
+	"encoding/base64"
 	"maps"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/IBM/sarama"
 	"github.com/ThreeDotsLabs/watermill-kafka/v3/pkg/kafka"
@@ -67,7 +69,7 @@ func unmarshal(r *sarama.ConsumerMessage, identity string) *message.Message {
 	m.Metadata = make(message.Metadata, len(r.Headers)+8) // room for those of a dead letter
 	for _, h := range r.Headers {
 		if h != nil {
-			m.Metadata[text(h.Key)] = text(h.Value) // of several by one name, the last
+			m.Metadata[strings.ToValidUTF8(string(h.Key), "\uFFFD")] = text(h.Value) // of several by one name, the last
 		}
 	}
 	m.UUID = m.Metadata[event.HeaderID]
@@ -80,5 +82,10 @@ func unmarshal(r *sarama.ConsumerMessage, identity string) *message.Message {
 	return m
 }
 
-// text returns a header as valid UTF-8.
-func text(b []byte) string { return strings.ToValidUTF8(string(b), "\uFFFD") }
+// text returns a header's value as text: what is none, in Base64.
+func text(b []byte) string {
+	if utf8.Valid(b) {
+		return string(b)
+	}
+	return base64.StdEncoding.EncodeToString(b)
+}

@@ -1,6 +1,7 @@
 package kafka
 
 import (
+	"maps"
 	"net"
 	"sync"
 	"testing"
@@ -16,6 +17,7 @@ type network struct {
 	mu    sync.Mutex
 	cond  *sync.Cond
 	state string // "", "down", "silent"
+	muted map[net.Conn]struct{}
 	ended bool
 	conns map[net.Conn]struct{}
 }
@@ -27,7 +29,7 @@ func through(t *testing.T, b *Bus) *network {
 	if err != nil {
 		t.Fatal(err)
 	}
-	n := &network{broker: b.config.Brokers[0], listener: l, conns: map[net.Conn]struct{}{}}
+	n := &network{broker: b.config.Brokers[0], listener: l, conns: map[net.Conn]struct{}{}, muted: map[net.Conn]struct{}{}}
 	n.cond = sync.NewCond(&n.mu)
 	n.running.Go(n.accept)
 	b.settings.dial = func(network, _ string) (net.Conn, error) { return net.Dial(network, l.Addr().String()) }
@@ -54,6 +56,14 @@ func (n *network) set(state string) {
 		clear(n.conns)
 	}
 	n.cond.Broadcast()
+}
+
+// mute has the connections that are open swallow everything from now on, as if
+// the other end had vanished. New ones work.
+func (n *network) mute() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	maps.Copy(n.muted, n.conns)
 }
 
 func (n *network) accept() {
@@ -93,7 +103,11 @@ func (n *network) carry(from, to net.Conn) {
 		for n.state == "silent" && !n.ended {
 			n.cond.Wait()
 		}
+		_, muted := n.muted[from]
 		n.mu.Unlock()
+		if muted {
+			continue
+		}
 		if _, err := to.Write(buffer[:size]); err != nil {
 			return
 		}

@@ -43,7 +43,7 @@ func newPublisher(b *Bus) *publisher {
 	p.alone.open = func(l *links) (*producer, error) {
 		return openProducer(b, l, b.settings.producer(l, 0, true))
 	}
-	p.together.links = func() *links { return newLinks(b.settings.dial) }
+	p.together.links = func() *links { return newLinks(b.settings) }
 	p.alone.links = p.together.links
 	return p
 }
@@ -55,6 +55,9 @@ func newPublisher(b *Bus) *publisher {
 func (p *publisher) Publish(topic string, messages ...*message.Message) error {
 	if len(messages) == 0 {
 		return nil
+	}
+	if other := p.bus.control.marker.conflict.Load(); other != nil {
+		return fmt.Errorf("publish to %s: %w", topic, other) // not among the other line's records
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), publishTimeout)
 	defer cancel()

@@ -24,6 +24,7 @@ const (
 	commitInterval   = 500 * time.Millisecond
 	dialTimeout      = 3 * time.Second
 	answerTimeout    = 5 * time.Second // for what a broker answers at once
+	silence          = 2 * time.Second // after which a connection is broken, if others were
 )
 
 // maxBatch bounds a batch of records of one partition, in bytes, where the
@@ -37,6 +38,7 @@ type settings struct {
 	dial    func(network, address string) (net.Conn, error)
 	session time.Duration // of members of groups
 	beat    time.Duration // their heartbeat
+	wires   *wires        // of members and producers
 }
 
 // noMeters has sarama measure nothing. Its meters cost memory and time for each
@@ -54,6 +56,7 @@ func newSettings(c Config) (*settings, error) {
 		dial:    (&net.Dialer{Timeout: dialTimeout}).Dial,
 		session: sessionTimeout,
 		beat:    heartbeat,
+		wires:   newWires(),
 	}
 	if c.TLS {
 		s.tls = &tls.Config{MinVersion: tls.VersionTLS12}
@@ -71,7 +74,7 @@ func newSettings(c Config) (*settings, error) {
 	if err := s.authenticate(sarama.NewConfig()); err != nil {
 		return nil, err
 	}
-	if err := s.base(newLinks(s.dial)).Validate(); err != nil {
+	if err := s.base(newLinks(s)).Validate(); err != nil {
 		return nil, err
 	}
 	return s, nil
@@ -131,6 +134,8 @@ func (s *settings) consumer(l *links) *sarama.Config {
 	c.Consumer.MaxWaitTime = 250 * time.Millisecond
 	c.Consumer.Retry.Backoff = 250 * time.Millisecond
 	c.Consumer.Offsets.Initial = sarama.OffsetOldest
+	// What a foreign stage's transaction has aborted was never published.
+	c.Consumer.IsolationLevel = sarama.ReadCommitted
 	c.Consumer.Offsets.AutoCommit.Interval = commitInterval
 	c.Consumer.Group.ResetInvalidOffsets = true // to Initial
 	c.Consumer.Group.Session.Timeout = s.session

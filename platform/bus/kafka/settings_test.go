@@ -26,7 +26,7 @@ func TestDefaultsThatLoseMessagesAreNotUsed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := newLinks(s.dial)
+	l := newLinks(s)
 	consumer, together, alone := s.consumer(l), s.producer(l, maxBatch, false), s.producer(l, 0, true)
 	for name, c := range map[string]*sarama.Config{"base": s.base(l), "consumer": consumer, "together": together, "alone": alone} {
 		if err := c.Validate(); err != nil {

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/pizzamill/pizzamill/platform/bus"
 	"github.com/pizzamill/pizzamill/platform/store"
 )
 
@@ -288,30 +289,30 @@ func oneOfManyStarts(f *fixture) {
 }
 
 func anotherPipelineRefused(f *fixture) {
-	bus := f.bus()
+	identity := f.bus()
 	refused := func(p *fixture, err error) {
 		f.t.Helper()
-		var e *store.PipelineError
+		var e *bus.PipelineError
 		if !errors.As(err, &e) {
 			f.t.Fatalf("start: %v, want another pipeline", err)
 		}
-		f.equal("pipeline", *e, store.PipelineError{Bus: bus, Have: "sauce,cheese,meat", Want: "crust,sauce,cheese,meat"})
+		f.equal("pipeline", *e, bus.PipelineError{Bus: identity, Have: "sauce,cheese,meat", Want: "crust,sauce,cheese,meat"})
 		f.equal("written", p.spy.take(), []sizes(nil))
 		p.cannotLease()
 	}
 	b := f.peer("b", soon, "crust", "sauce", "cheese", "meat")
 	before := f.processes()
-	refused(b, b.join(bus))
+	refused(b, b.join(identity))
 	f.equal("processes", f.processes(), before)
 	f.must(b.join("kafka/other/1"))
 	b.spy.take()
-	refused(b, b.join(bus)) // its topics and groups still have records of then
+	refused(b, b.join(identity)) // its topics and groups still have records of then
 	f.onBus("kafka/other/1")
-	f.equal("processes", f.processes(), []string{"a " + bus, "b kafka/other/1"})
+	f.equal("processes", f.processes(), []string{"a " + identity, "b kafka/other/1"})
 
 	f.must(b.l.Leave(f.ctx()))
-	f.must(f.join(bus)) // back, with the pipeline of then
-	f.onBus(bus)
+	f.must(f.join(identity)) // back, with the pipeline of then
+	f.onBus(identity)
 }
 
 func inMemoryLeavesNothing(f *fixture) {

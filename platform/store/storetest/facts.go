@@ -87,7 +87,7 @@ func factsInferred(f *fixture) {
 			source = step
 		}
 		f.equal("entry of "+step, journal[i], store.JournalEntry{
-			ID: event.ID(id.String(), step, 0), Topic: event.Topic(step), At: at(7), Source: source, Body: f.body(id, step),
+			ID: event.ID(id.String(), step, 0), Topic: event.Topic(step), At: at(7), Source: source, Inferred: step != "cheese", Body: f.body(id, step),
 		})
 	}
 	f.equal("progress", f.progress(id.Order), []int{1, 1, 1, 0})
@@ -103,12 +103,16 @@ func factsFilledIn(f *fixture) {
 	f.advance(f.fact(id, "sauce", 2))
 	f.equal("written", f.spy.take(), []sizes{{Orders: 1, Pizzas: 1, FilledFacts: 1}})
 	f.equal("steps", f.steps(id), []string{"pizza 2?", "sauce 2", "cheese 9?", "meat 9"})
-	f.advance(f.fact(id, "pizza", 1), f.fact(id, "cheese", 3))
+	foreign := f.fact(id, "cheese", 3)
+	foreign.Source = "" // as of a stage that sends no headers
+	f.advance(f.fact(id, "pizza", 1), foreign)
 	f.equal("steps", f.steps(id), []string{"pizza 1", "sauce 2", "cheese 3", "meat 9"})
 	f.equal("stream", f.stream(id.Order), stream)
 	journal, err := f.l.Journal(f.ctx(), id)
 	f.must(err)
 	f.equal("source", journal[1].Source, "sauce")
+	f.equal("an event without a source", journal[2].Source, "")
+	f.equal("inferred", journal[2].Inferred, false)
 	f.equal("completed at", f.pizza(id).CompletedAt, at(9))
 	f.sound()
 }

@@ -44,7 +44,7 @@ func letterOfStage(f *fixture) {
 	f.bury(d)
 	p := f.pizza(id)
 	f.equal("status", p.Status, store.DeadLettered)
-	f.equal("failure", p.Failure, &store.Failure{LetterID: d.ID, Module: "cheese", Error: "the oven is cold", Attempts: 5})
+	f.equal("failure", p.Failure, &store.Failure{LetterID: d.ID, Module: "cheese", Error: "the oven is cold", Attempts: 5, At: at(30)})
 	f.equal("steps", f.steps(id), []string{"pizza 1", "sauce 20?"})
 	f.equal("body", string(p.Body), string(f.body(id, "sauce")))
 	f.equal("stream", f.stream(id.Order), []string{"1 dispatched 1", "2 stage 1 sauce", "3 dead_letter 1"})

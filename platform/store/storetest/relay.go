@@ -11,6 +11,7 @@ import (
 var relayTests = []test{
 	{"Relay/NumbersOnce", relayOnce},
 	{"Relay/FairTurns", relayTurns},
+	{"Relay/GivenBack", givenBack},
 	{"Relay/Window", relayWindow},
 	{"Relay/LeaseIsExclusive", leaseExclusive},
 	{"Relay/LeaseRunsOut", leaseRunsOut},
@@ -84,6 +85,25 @@ func relayTurns(f *fixture) {
 	second := f.lease(1000)
 	f.equal("second turn", short(second, big, small, late), []string{"1: 1-3 to 3", "0: 101-356 to 356", "2: 1-2 to 2"})
 	f.must(f.l.Dispatched(f.ctx(), second))
+	f.sound()
+}
+
+// givenBack has an outage between lease and dispatch: who waited longest is first
+// after it.
+func givenBack(f *fixture) {
+	old, late := f.place(3), f.place(2)
+	for range 3 {
+		chunks := f.lease(3)
+		f.equal("leased", short(chunks, old, late), []string{"0: 1-3 to 3"})
+		for i := range chunks {
+			chunks[i].To = 0
+		}
+		f.must(f.l.Dispatched(f.ctx(), chunks))
+	}
+	chunks := f.lease(100)
+	f.equal("in the order of waiting", short(chunks, old, late), []string{"0: 1-3 to 3", "1: 1-2 to 2"})
+	f.must(f.l.Dispatched(f.ctx(), chunks))
+	f.equal("dispatched", f.order(old).Dispatched+f.order(late).Dispatched, 5)
 	f.sound()
 }
 
