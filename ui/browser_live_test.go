@@ -122,7 +122,7 @@ func TestLargeOrderIsLive(t *testing.T) {
 	b.do(chromedp.Click(".primary"))
 	b.wait(headline + ` === '150 of 150 complete'`)
 	b.wait(`document.getElementById('connection').textContent === 'Finished'`)
-	const parts = `['totals', 'stage-table', 'tray'].map((id) => {
+	const parts = `['totals', 'pace', 'stage-table', 'tray'].map((id) => {
 		const c = document.getElementById(id).cloneNode(true);
 		c.querySelectorAll('.just-in').forEach((j) => j.removeAttribute('class'));
 		return c.innerHTML.replaceAll(/ class=""|\s+/g, ' ');

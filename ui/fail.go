@@ -76,7 +76,7 @@ func (s *site) failLedger(w http.ResponseWriter, r *http.Request, err error, nou
 }
 
 func (s *site) failNotFound(w http.ResponseWriter, r *http.Request, noun, id string) {
-	p := httpserver.NewProblem(http.StatusNotFound, "There is no "+noun+" "+cut(id, 80)+". Check the last letters.")
+	p := httpserver.NewProblem(http.StatusNotFound, "There is no "+noun+" "+undirected(cut(id, 80))+". Check the last letters.")
 	p.Title = "No such " + noun
 	s.fail(w, r, p)
 }

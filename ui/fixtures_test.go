@@ -10,6 +10,9 @@ import (
 	"github.com/pizzamill/pizzamill/platform/store"
 )
 
+// inMemory is what the process is that all constructed pages come from.
+const inMemory = "one process, gochannel and SQLite"
+
 // noon is the moment that all constructed pages show.
 var noon = time.Date(2026, 11, 22, 12, 4, 9, 502e6, time.UTC)
 
@@ -52,7 +55,7 @@ func waitingPizza(order string, number int) store.Pizza {
 
 func failed(p store.Pizza, module string, attempts int) store.Pizza {
 	p.Status = store.DeadLettered
-	p.Failure = &store.Failure{LetterID: "dl", Module: module, Error: "the ham is out", Attempts: attempts}
+	p.Failure = &store.Failure{LetterID: "dl", Module: module, Error: "the ham is out", Attempts: attempts, At: at(2100)}
 	return p
 }
 

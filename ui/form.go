@@ -19,7 +19,7 @@ const (
 	echoChars = 40 // of a wrong count that is shown again
 )
 
-// placeOrder takes the order form: 303 to the order, 422 with the form and what
+// placeOrder takes the order form: 303 to the order, 400 with the form and what
 // is wrong with it, or 503 if it cannot be taken now.
 func (s *site) placeOrder(w http.ResponseWriter, r *http.Request) {
 	if kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || kind != "application/x-www-form-urlencoded" {
@@ -42,7 +42,8 @@ func (s *site) placeOrder(w http.ResponseWriter, r *http.Request) {
 	count, wrong := parseCount(form.Count, s.max)
 	if wrong != "" {
 		form.Error = wrong
-		s.showForm(w, r, http.StatusUnprocessableEntity, "Error: order", homePage{Form: form})
+		keepForBack(w)
+		s.showForm(w, r, http.StatusBadRequest, "Error: order", homePage{Form: form})
 		return
 	}
 	s.takeOrder(w, r, form, count)
@@ -69,10 +70,16 @@ func (s *site) takeOrder(w http.ResponseWriter, r *http.Request, form orderForm,
 	}
 }
 
+// keepForBack lets a browser keep the answer to a form for whoever comes back to
+// it: it could not ask for it again without sending the form again. Nothing was
+// ordered with the key in it, and script draws a new one.
+func keepForBack(w http.ResponseWriter) { w.Header().Set("Cache-Control", "private, no-cache") }
+
 // refuseOrder answers 503 with the form as it was, under the same key: should
 // the order have been taken after all, sending it again gives that one.
 func (s *site) refuseOrder(w http.ResponseWriter, r *http.Request, form orderForm, count int, why string) {
 	w.Header().Set("Retry-After", retryAfter)
+	keepForBack(w)
 	n := notice{Title: "Your order was not taken.", Text: why, Again: "Order " + num(count) + " again"}
 	s.showForm(w, r, http.StatusServiceUnavailable, "Error: order", homePage{Form: form, Notice: n})
 }
@@ -91,7 +98,12 @@ func (s *site) showForm(w http.ResponseWriter, r *http.Request, status int, titl
 		w.Header().Set("Retry-After", retryAfter)
 		p.Notice = notice{Title: "The store cannot be read.", Text: "Orders cannot be taken now. Try again in a minute."}
 	}
-	w.Header().Set("Cache-Control", "no-store") // a form that one comes back to must have a key of its own
+	if p.Notice.Title != "" {
+		c.Line = lineNews{} // it would say that one can go on ordering
+	}
+	if w.Header().Get("Cache-Control") == "" {
+		w.Header().Set("Cache-Control", "no-store") // a form that one comes back to must have a key of its own
+	}
 	s.render(w, r, status, homeView(c, p))
 }
 

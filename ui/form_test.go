@@ -112,10 +112,10 @@ func TestWrongCounts(t *testing.T) {
 		strings.Repeat("9", 39): "The limit is 1,000 pizzas an order. Split it into several.",
 	} {
 		a := postForm(k.Main, "count", count, "key", "abc")
-		a.want(t, http.StatusUnprocessableEntity, wrong, `aria-invalid="true"`, "autofocus", `type="text"`, `aria-describedby="count-hint count-error"`,
+		a.want(t, http.StatusBadRequest, wrong, `aria-invalid="true"`, "autofocus", `type="text"`, `aria-describedby="count-hint count-error"`,
 			`value="`+count+`"`, `name="key" value="abc"`, "<title>Error: order")
 	}
-	postForm(k.Main, "count", `"><script>`).want(t, http.StatusUnprocessableEntity, `value="&#34;&gt;&lt;script&gt;"`)
+	postForm(k.Main, "count", `"><script>`).want(t, http.StatusBadRequest, `value="&#34;&gt;&lt;script&gt;"`)
 	if n := k.ordered(); n != 0 {
 		t.Errorf("%d pizzas were ordered", n)
 	}

@@ -20,6 +20,7 @@ const (
 	heartbeat   = 15 * time.Second       // a comment keeps proxies awake
 	sendTimeout = 10 * time.Second       // a browser too slow is dropped, and takes the stream up again
 	homePause   = 500 * time.Millisecond // the ordering page changes at most twice a second
+	lineEvery   = time.Second            // how often a page looks whether the line has stopped, which asks nobody
 )
 
 // message is what a page's stream says at once.
@@ -32,12 +33,13 @@ type message struct {
 
 // stream answers with server-sent events of fragments until next says that it
 // is over, the browser goes or the server stops. It asks next at once, and then
-// as pump says. An error of the first answer is a page of its own; later ones
-// end the stream, and the browser comes back.
+// as pump says. An error of the first answer is a page of its own; later the page
+// is told to wait.
 func (s *site) stream(w http.ResponseWriter, r *http.Request, order string, pause time.Duration, next func(context.Context) (message, error)) {
 	changed, stop := s.ledger.Watch(order) // before the first look, so that no commit falls between
 	defer stop()
-	first, err := next(r.Context())
+	line := s.watchLine(next)
+	first, err := line.look(r.Context())
 	if err != nil {
 		s.failLedger(w, r, err, "page", r.URL.Path)
 		return
@@ -46,47 +48,84 @@ func (s *site) stream(w http.ResponseWriter, r *http.Request, order string, paus
 	if err := out.send(first); err != nil || r.Method == http.MethodHead {
 		return
 	}
-	err = pump(r.Context(), httpserver.Stopping(r.Context()), changed, pause, first, next, out.send)
+	p := &pump{stopping: httpserver.Stopping(r.Context()), changed: changed, pause: pause, news: line.changed, next: line.look, send: out.send}
+	err = p.run(r.Context(), first)
 	if err != nil && r.Context().Err() == nil {
 		s.log.WarnContext(r.Context(), "page stream ended early", "path", r.URL.Path, "err", err)
 	}
 }
 
-// pump asks next whenever something has changed, or when the last message said
-// to, and sends the answer, until that is the end, the browser goes or the
-// server stops. Between two questions is a pause: what happens meanwhile is one
-// answer.
-func pump(ctx context.Context, stopping, changed <-chan struct{}, pause time.Duration, m message, next func(context.Context) (message, error), send func(message) error) error {
-	timer := time.NewTimer(pause)
-	defer timer.Stop()
-	wait := func(d time.Duration, early <-chan struct{}) bool {
-		timer.Reset(d)
-		select {
-		case <-ctx.Done():
-			return false
-		case <-stopping:
-			return false
-		case <-early:
-		case <-timer.C:
-		}
-		return true
-	}
+// pump is what moves a page's stream.
+type pump struct {
+	stopping, changed <-chan struct{}
+	pause             time.Duration              // between two questions
+	news              func(context.Context) bool // of the line; it is cheap and asked all the time
+	next              func(context.Context) (message, error)
+	send              func(message) error
+	timer             *time.Timer
+}
+
+// run asks next whenever something has changed, when the line has stopped or
+// goes on, or when the last message said to, and sends the answer, until that is
+// the end, the browser goes or the server stops. What happens during the pause
+// between two questions is one answer.
+func (p *pump) run(ctx context.Context, m message) error {
+	p.timer = time.NewTimer(p.pause)
+	defer p.timer.Stop()
 	for !m.End {
 		if m.Again == 0 || m.Again > heartbeat {
 			m.Again = heartbeat
 		}
-		if !wait(pause, nil) || !wait(max(0, m.Again-pause), changed) {
+		if p.wait(ctx, p.pause, nil) == over || !p.idle(ctx, m.Again-p.pause) {
 			return nil
 		}
 		var err error
-		if m, err = next(ctx); err != nil {
+		if m, err = p.next(ctx); err != nil {
 			return fmt.Errorf("read what has changed: %w", err)
 		}
-		if err := send(m); err != nil {
+		if err := p.send(m); err != nil {
 			return fmt.Errorf("write: %w", err)
 		}
 	}
 	return nil
+}
+
+// idle waits until something has changed, at most d; false if the stream is over.
+func (p *pump) idle(ctx context.Context, d time.Duration) bool {
+	for {
+		switch p.wait(ctx, min(d, lineEvery), p.changed) {
+		case over:
+			return false
+		case early:
+			return true
+		}
+		if d -= lineEvery; d <= 0 || p.news(ctx) {
+			return true
+		}
+	}
+}
+
+// How a wait ends.
+type waited int
+
+const (
+	over  waited = iota // nobody wants to know any more
+	early               // something has changed
+	late                // the time has passed
+)
+
+func (p *pump) wait(ctx context.Context, d time.Duration, changed <-chan struct{}) waited {
+	p.timer.Reset(max(0, d))
+	select {
+	case <-ctx.Done():
+		return over
+	case <-p.stopping:
+		return over
+	case <-changed:
+		return early
+	case <-p.timer.C:
+		return late
+	}
 }
 
 // sse writes server-sent events.
@@ -224,7 +263,7 @@ func (s *site) pizzaLive(w http.ResponseWriter, r *http.Request) {
 			return m, err
 		}
 		d.add(ctx, "pizza", pizzaHero(p))
-		d.add(ctx, "timeline", timeline(p.Journal))
+		d.add(ctx, "timeline", timeline(p))
 		m.End, m.Again = !open, settleTime
 		m.HTML, err = d.take()
 		return m, err

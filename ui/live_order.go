@@ -74,8 +74,14 @@ func lastEventID(r *http.Request) (int64, bool) {
 	return n, err == nil && n >= 0
 }
 
-// nextSmall sends the tape's new lines, and the cards that they are about.
-func (st *orderStream) nextSmall(ctx context.Context) (message, error) {
+// nextSmall sends the tape's new lines, and the cards that they are about. After
+// an error it has sent nothing, and begins again where it was.
+func (st *orderStream) nextSmall(ctx context.Context) (m message, err error) {
+	defer func(last int64) {
+		if err != nil {
+			st.last = last
+		}
+	}(st.last)
 	events, err := st.newEvents(ctx)
 	if err != nil {
 		return message{}, err
@@ -89,7 +95,7 @@ func (st *orderStream) nextSmall(ctx context.Context) (message, error) {
 	}
 	// The order was read after the events, so it may know of more of them.
 	done := o.Status() == store.Complete && o.LastEvent <= st.last
-	m := message{ID: st.last, End: done && st.site.settled(o.CompletedAt, len(st.inferred) > 0)}
+	m = message{ID: st.last, End: done && st.site.settled(o.CompletedAt, len(st.inferred) > 0)}
 	m.Again = st.addTotals(ctx, o, totalsPause, done)
 	if done {
 		m.Again = settleTime
@@ -185,6 +191,7 @@ func (st *orderStream) addTotals(ctx context.Context, o store.Order, pause time.
 	t := totals{Order: o, Now: now, Rates: st.rates.add(now, o)}
 	st.delta.add(ctx, "totals", orderTotals(t))
 	if o.Count > cardsMax {
+		st.delta.add(ctx, "pace", pace(t))
 		st.delta.add(ctx, "stage-table", stageTable(t))
 		st.delta.add(ctx, "filter", filter(t, st.on.Filter))
 	}

@@ -322,6 +322,8 @@ func TestStreamEndsWhenTheServerStops(t *testing.T) {
 	}
 }
 
+func noNews(context.Context) bool { return false }
+
 // TestAnswersAreCoalesced: whatever the rate of commits, a page is asked after
 // a pause at most, and at the heartbeat at least.
 func TestAnswersAreCoalesced(t *testing.T) {
@@ -341,7 +343,8 @@ func TestAnswersAreCoalesced(t *testing.T) {
 		asked := 0
 		next := func(context.Context) (message, error) { asked++; return message{}, nil }
 		send := func(message) error { return nil }
-		if err := pump(ctx, nil, changed, 100*time.Millisecond, message{}, next, send); err != nil {
+		p := &pump{changed: changed, pause: 100 * time.Millisecond, news: noNews, next: next, send: send}
+		if err := p.run(ctx, message{}); err != nil {
 			t.Error(err)
 		}
 		if asked < 98 || asked > 100 {
@@ -351,7 +354,8 @@ func TestAnswersAreCoalesced(t *testing.T) {
 		quiet, cancel := context.WithTimeout(t.Context(), time.Minute+time.Millisecond)
 		defer cancel()
 		asked = 0
-		if err := pump(quiet, nil, nil, 100*time.Millisecond, message{}, next, send); err != nil {
+		p.changed = nil
+		if err := p.run(quiet, message{}); err != nil {
 			t.Error(err)
 		}
 		if asked != 4 {
@@ -365,11 +369,13 @@ func TestPumpEndsOnErrors(t *testing.T) {
 		gone := errors.New("gone")
 		ok := func(context.Context) (message, error) { return message{}, nil }
 		send := func(message) error { return gone }
-		if err := pump(t.Context(), nil, nil, time.Second, message{}, ok, send); !errors.Is(err, gone) {
+		p := &pump{pause: time.Second, news: noNews, next: ok, send: send}
+		if err := p.run(t.Context(), message{}); !errors.Is(err, gone) {
 			t.Errorf("pump returned %v when it could not write", err)
 		}
 		broken := func(context.Context) (message, error) { return message{}, gone }
-		if err := pump(t.Context(), nil, nil, time.Second, message{}, broken, nil); !errors.Is(err, gone) {
+		p = &pump{pause: time.Second, news: noNews, next: broken}
+		if err := p.run(t.Context(), message{}); !errors.Is(err, gone) {
 			t.Errorf("pump returned %v when it could not read", err)
 		}
 	})

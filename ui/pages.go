@@ -128,7 +128,7 @@ func (s *site) order(w http.ResponseWriter, r *http.Request) {
 	c := s.chrome(r, p.Totals.headline()+", order "+id, "/orders")
 	c.Last = o.LastEvent
 	inferred := slices.ContainsFunc(p.Pizzas, func(v pizzaView) bool { return v.Inferred })
-	if !s.settled(o.CompletedAt, inferred) {
+	if !s.settled(o.CompletedAt, inferred) || c.Line.Title != "" {
 		c.Live = "/orders/" + id + "/live" + on.query()
 	}
 	s.render(w, r, http.StatusOK, orderView(c, p))
@@ -215,8 +215,8 @@ func (s *site) pizza(w http.ResponseWriter, r *http.Request) {
 		s.failLedger(w, r, err, "pizza", text)
 		return
 	}
-	c := s.chrome(r, p.Pizza.Name, "/orders")
-	if open {
+	c := s.chrome(r, p.Pizza.Name.plain(), "/orders")
+	if open || c.Line.Title != "" {
 		c.Live = "/pizzas/" + text + "/live"
 	}
 	s.render(w, r, http.StatusOK, pizzaPageView(c, p))

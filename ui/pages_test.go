@@ -2,12 +2,17 @@ package ui
 
 import (
 	"compress/gzip"
+	"errors"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"regexp"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/pizzamill/pizzamill/platform/event"
+	"github.com/pizzamill/pizzamill/platform/store"
 )
 
 func TestPagesOfAnOrder(t *testing.T) {
@@ -30,6 +35,63 @@ func TestPagesOfAnOrder(t *testing.T) {
 	page.want(t, 200, "3 of 3 complete")
 	if strings.Contains(page.Text, "data-live") {
 		t.Error("a finished order opens a stream")
+	}
+}
+
+// TestJournalSaysWhatIsInferred, and not of a foreign stage's own event, which
+// need not say where it is from.
+func TestJournalSaysWhatIsInferred(t *testing.T) {
+	k := newKitchen(t)
+	id := k.place(1)
+	k.advance(id, 1, "pizza")
+	pizza := event.PizzaID{Order: id, Number: 1}
+	body := event.New(pizza, 0).With("sauce", "pesto").With("cheese", "brie").With("meat", "ham")
+	errs, err := k.ledger.Advance(t.Context(), []store.Fact{
+		{Pizza: pizza, Step: "sauce", At: time.Now(), Body: body.Without("cheese", "meat").Body()},
+		{Pizza: pizza, Step: "meat", At: time.Now(), Source: "meat\u202e", Body: body.Body()},
+	})
+	if err := errors.Join(append(errs, err)...); err != nil {
+		t.Fatal(err)
+	}
+	page := get(k.Main, "/pizzas/"+id+"-1")
+	page.want(t, 200, "from pizza<", "no source given", "from <bdi>meat\u202e</bdi>")
+	if n := strings.Count(page.Text, "inferred from a later event"); n != 1 {
+		t.Errorf("%d events are inferred, want that of cheese", n)
+	}
+}
+
+// TestTimelineEndsWithTheFailure of a dead-lettered pizza.
+func TestTimelineEndsWithTheFailure(t *testing.T) {
+	k := newKitchen(t)
+	id := k.place(2)
+	k.advance(id, 1, "pizza", "sauce=pesto")
+	k.bury(id, 1, "cheese", "pizza-with-sauce")
+	page := get(k.Main, "/pizzas/"+id+"-1")
+	_, end, _ := strings.Cut(page.Text, `id="burnt"`)
+	for _, want := range []string{"cheese: <em>failed 5 times</em>", "<time datetime=", "pizza-dead-letters", "the ham is out"} {
+		if !strings.Contains(end, want) {
+			t.Errorf("the end of the timeline does not say %q:\n%s", want, end)
+		}
+	}
+	if strings.Contains(end, `id="event-`) {
+		t.Error("the failure is not the last entry")
+	}
+	k.advance(id, 1, "pizza", "sauce=pesto", "cheese=brie", "meat=ham", "veggies=basil")
+	if a := get(k.Main, "/pizzas/"+id+"-1"); strings.Contains(a.Text, "burnt\"") {
+		t.Error("a complete pizza has a failure")
+	}
+}
+
+// TestPaceIsThatOfACookingOrder: nothing is updated once all is done.
+func TestPaceIsThatOfACookingOrder(t *testing.T) {
+	k := newKitchen(t)
+	id := k.place(101)
+	get(k.Main, "/orders/"+id).want(t, 200, "updated twice a second")
+	for n := 1; n <= 101; n++ {
+		k.finish(id, n)
+	}
+	if a := get(k.Main, "/orders/"+id); strings.Contains(a.Text, "updated") {
+		t.Error("a finished order is updated")
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -18,6 +19,7 @@ import (
 	"github.com/pizzamill/pizzamill/platform/bus"
 	"github.com/pizzamill/pizzamill/platform/event"
 	"github.com/pizzamill/pizzamill/platform/httpserver"
+	"github.com/pizzamill/pizzamill/platform/module"
 	"github.com/pizzamill/pizzamill/platform/store"
 	"github.com/pizzamill/pizzamill/platform/store/sqlite"
 )
@@ -32,6 +34,22 @@ type kitchenSink struct {
 	main   *site
 	Main   http.Handler
 	Admin  http.Handler
+	away   atomic.Bool                   // the store cannot be read,
+	grace  atomic.Int64                  // but for so many times
+	outage atomic.Pointer[module.Outage] // of the broker
+}
+
+// leaky is a database that can be away.
+type leaky struct {
+	store.Driver
+	k *kitchenSink
+}
+
+func (l leaky) View(ctx context.Context, fn func(store.ReadTx) error) error {
+	if l.k.away.Load() && l.k.grace.Add(-1) < 0 {
+		return store.ErrUnavailable
+	}
+	return l.Driver.View(ctx, fn)
 }
 
 func newKitchen(t *testing.T) *kitchenSink {
@@ -42,7 +60,8 @@ func newKitchen(t *testing.T) *kitchenSink {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ledger := store.New(db, store.Options{Pipeline: pl, Log: log})
+	k := &kitchenSink{t: t, db: db}
+	ledger := store.New(leaky{db, k}, store.Options{Pipeline: pl, Log: log})
 	t.Cleanup(func() {
 		if err := errors.Join(ledger.Close(), db.Close()); err != nil {
 			t.Error(err)
@@ -53,13 +72,14 @@ func newKitchen(t *testing.T) *kitchenSink {
 	}
 	main := &site{
 		ledger: ledger, pipeline: pl, max: 1000, log: log, now: time.Now,
+		store: watchStore(ledger, time.Now), outage: k.outage.Load, broker: "Kafka", runs: inMemory,
 		lag: func(context.Context) ([]bus.Lag, error) {
 			return []bus.Lag{{Subscription: bus.Subscription{Topic: "pizza", Group: "sauce"}, Messages: 3}}, nil
 		},
 	}
 	admin := *main
 	admin.admin = true
-	k := &kitchenSink{t: t, ledger: ledger, db: db, main: main}
+	k.ledger, k.main = ledger, main
 	mux := http.NewServeMux()
 	main.mount(mux)
 	k.Main = httpserver.Main(mux, log)

@@ -24,8 +24,8 @@ var update = flag.Bool("update", false, "write the golden files again")
 // storybook renders every state of every page from constructed data, without a backend.
 func storybook(t testing.TB) map[string]templ.Component {
 	pl := testPipeline(t)
-	order := chrome{Title: "Order", Nav: "/", Entry: true, Live: "/live"}
-	list := chrome{Title: "All orders", Nav: "/orders", Entry: true}
+	order := chrome{Title: "Order", Nav: "/", Entry: true, Live: "/live", Runs: inMemory}
+	list := chrome{Title: "All orders", Nav: "/orders", Entry: true, Runs: inMemory}
 	form := orderForm{Count: "12", Max: 100000, Key: "formkey"}
 	wrong := form
 	wrong.Count, wrong.Error = "1.5", "Order whole pizzas: 1 or 2, not 1.5."
@@ -51,7 +51,7 @@ func storybook(t testing.TB) map[string]templ.Component {
 	large := largeOrder()
 	largePizzas := views(pl, anyPizza(large.ID, 1), failed(bake(large.ID, 2, store.DeadLettered), "sauce", 5), bake(large.ID, 3, store.Cooking, "sauce=pesto"), waitingPizza(large.ID, 4))
 	tracker := func(o store.Order) chrome {
-		return chrome{Title: totals{Order: o}.headline() + ", order " + o.ID, Nav: "/orders", Live: "/orders/" + o.ID + "/live", Last: o.LastEvent}
+		return chrome{Title: totals{Order: o}.headline() + ", order " + o.ID, Nav: "/orders", Live: "/orders/" + o.ID + "/live", Last: o.LastEvent, Runs: inMemory}
 	}
 	done := func(c chrome) chrome { c.Live = ""; return c }
 	admin := func(c chrome) chrome { c.Admin = true; return c }
@@ -64,17 +64,28 @@ func storybook(t testing.TB) map[string]templ.Component {
 		page.API = api
 		return page
 	}
-	pizzaChrome := func(p store.Pizza) chrome { return chrome{Title: viewPizza(p, pl).Name, Nav: "/orders"} }
+	pizzaChrome := func(p store.Pizza) chrome {
+		return chrome{Title: viewPizza(p, pl).Name.plain(), Nav: "/orders", Runs: inMemory}
+	}
 	problem := func(status int, p func(*httpserver.Problem)) templ.Component {
 		q := httpserver.NewProblem(status, "something about it")
 		if p != nil {
 			p(&q)
 		}
 		f := describe(q)
-		return failView(chrome{Title: f.Title}, f)
+		return failView(chrome{Title: f.Title, Runs: inMemory}, f)
 	}
+	paused := func(c chrome) chrome {
+		c.Runs = "pizza, journal, deadletter and ui in this process, Kafka and SQLite"
+		c.Line = lineNews{stPaused, "The line is paused: Kafka cannot be reached since 12:01:30.", "212 pizzas are safe and wait.", "You can go on ordering."}
+		return c
+	}
+	resumed := paused(order)
+	resumed.Line = lineNews{State: stComplete, Title: "The line runs again.", Text: "212 waiting pizzas are being cooked."}
+	one := completeOrder("01kaz7k0d8vn", 1, time.Minute)
 	dark := order
 	dark.Theme = "dark"
+	turned := bake("states", 8, store.Complete, "sauce=arrabbiata", "cheese=\u202egnp.eseehc", "meat=גבינה", "veggies=rocket")
 	crusty := testPipeline(t, "sauce", "crust", "cheese")
 	odd := []store.Pizza{
 		bake("01kaz7q4m2x8", 9999, store.Complete, "sauce=slow-cooked San Marzano tomato with Calabrian chilli & pumpkin cream", "cheese=goat cheese", "meat=pepperoni & salami", "veggies=flame-grilled Mediterranean aubergine, jalapeños"),
@@ -90,13 +101,19 @@ func storybook(t testing.TB) map[string]templ.Component {
 		"home-wrong":   homeView(order, homePage{Form: wrong, Kitchen: &busy}),
 		"home-refused": homeView(done(order), homePage{Form: form, Notice: notice{"Your order was not taken.", "The store cannot be written to. Try again in a minute.", "Order 12 again"}}),
 
-		"orders":       listView(list, listPage{Rows: busy.Recent, First: true, Next: "01kaz6xq2b7j"}),
-		"orders-empty": listView(list, listPage{First: true}),
-		"orders-older": listView(list, listPage{}),
-		"orders-admin": listView(admin(list), listPage{First: true}),
+		"home-paused":  homeView(paused(order), homePage{Form: form, Kitchen: &busy}),
+		"home-resumed": homeView(resumed, homePage{Form: form, Kitchen: &busy}),
+
+		"orders":        listView(list, listPage{Rows: busy.Recent, First: true, Next: "01kaz6xq2b7j"}),
+		"orders-empty":  listView(list, listPage{First: true}),
+		"orders-older":  listView(list, listPage{}),
+		"orders-paused": listView(paused(list), listPage{Rows: busy.Recent, First: true}),
+		"orders-admin":  listView(admin(list), listPage{First: true}),
 
 		"order":          orderView(tracker(dozen), orderPage{Totals: totals{Order: dozen, Now: noon}, Shown: shown{Page: 1}, Pizzas: views(pl, pizzas...), Tape: viewEvents(eventsOf(pizzas...)), API: true}),
 		"order-admin":    orderView(admin(tracker(dozen)), orderPage{Totals: totals{Order: dozen, Now: noon}, Shown: shown{Page: 1}, Pizzas: views(pl, pizzas[6:]...), Tape: viewEvents(eventsOf(pizzas[8]))}),
+		"order-paused":   orderView(paused(tracker(dozen)), orderPage{Totals: totals{Order: dozen, Now: noon}, Shown: shown{Page: 1}, Pizzas: views(pl, pizzas[6:]...), Tape: viewEvents(eventsOf(pizzas[8])), API: true}),
+		"order-one":      orderView(done(tracker(one)), orderPage{Totals: totals{Order: one, Now: noon}, Shown: shown{Page: 1}, Pizzas: views(pl, anyPizza(one.ID, 1)), Tape: viewEvents(eventsOf(anyPizza(one.ID, 1))), API: true}),
 		"order-partial":  orderView(tracker(partial), orderPage{Totals: totals{Order: partial, Now: noon}, Shown: shown{Page: 1}, Pizzas: views(pl, pizzas[8:9]...), API: true}),
 		"order-page-2":   orderView(done(tracker(hundred)), orderPage{Totals: totals{Order: hundred, Now: noon}, Shown: shown{Page: 2}, Pizzas: views(pl, second...), API: true}),
 		"order-odd":      orderView(done(tracker(hundred)), orderPage{Totals: totals{Order: completeOrder("states", 5, 48*time.Hour), Now: noon}, Shown: shown{Page: 1}, Pizzas: views(crusty, odd...), API: true}),
@@ -109,6 +126,8 @@ func storybook(t testing.TB) map[string]templ.Component {
 		"pizza-admin":   pizzaPageView(admin(pizzaChrome(pizzas[6])), pizza(pizzas[6], false)),
 		"pizza-cooking": pizzaPageView(pizzaChrome(pizzas[10]), pizza(pizzas[10], true)),
 		"pizza-dead":    pizzaPageView(pizzaChrome(pizzas[8]), pizza(pizzas[8], true)),
+		"pizza-paused":  pizzaPageView(paused(pizzaChrome(pizzas[10])), pizza(pizzas[10], true)),
+		"pizza-turned":  pizzaPageView(pizzaChrome(turned), pizza(turned, true)),
 		"pizza-waiting": pizzaPageView(pizzaChrome(pizzas[11]), pizza(pizzas[11], true)),
 
 		"fail-404":       problem(404, nil),

@@ -7,6 +7,8 @@
 //	views    view_*.go     from the ledger's rows to what a template shows
 //	orders   form.go       the form: keys, counts, errors under the field
 //	live     live.go       event streams of fragments, static/live.js takes them
+//	outages  outage.go     what they say while the broker or the store is away
+//	words    phrase.go     what others have written, set apart from ours
 //	drawing  picture.go    from ingredients to layers of static/pizza-symbols.svg
 package ui
 
@@ -34,7 +36,11 @@ type site struct {
 	ledger   *store.Ledger
 	pipeline event.Pipeline
 	lag      func(context.Context) ([]bus.Lag, error)
-	max      int // pizzas of the largest order
+	store    *storeWatch
+	outage   func() *module.Outage
+	broker   string // its name
+	runs     string // what this process is
+	max      int    // pizzas of the largest order
 	log      *slog.Logger
 	admin    bool
 	now      func() time.Time
@@ -45,6 +51,10 @@ func start(env *module.Env) error {
 		ledger:   env.Ledger,
 		pipeline: env.Pipeline,
 		lag:      (&lagCache{ask: env.Bus.Lag}).get,
+		store:    watchStore(env.Ledger, time.Now),
+		outage:   env.Outage,
+		broker:   brokerName(env.Config),
+		runs:     describeProcess(env.Config),
 		max:      env.Config.Pipeline.MaxPizzasPerOrder,
 		log:      env.Log,
 		now:      time.Now,
@@ -77,7 +87,10 @@ func (s *site) mount(mux *http.ServeMux) {
 // chrome returns the frame of a page. nav is the entry of the navigation that
 // it belongs to, "" for none.
 func (s *site) chrome(r *http.Request, title, nav string) chrome {
-	c := chrome{Title: title, Admin: s.admin, Nav: nav}
+	c := chrome{Title: title, Admin: s.admin, Nav: nav, Runs: s.runs}
+	if nav != "" {
+		c.Line = s.lineNow(r.Context())
+	}
 	if cookie, err := r.Cookie("theme"); err == nil && (cookie.Value == "light" || cookie.Value == "dark") {
 		c.Theme = cookie.Value
 	}

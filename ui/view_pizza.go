@@ -19,6 +19,7 @@ const (
 	stWaiting  state = "waiting" // no stage done yet
 	stDead     state = "dead-lettered"
 	stFailed   state = "failed"
+	stPaused   state = "reconnecting" // the line, while its broker is away
 )
 
 // icon returns the symbol of a state: each has a shape of its own.
@@ -40,7 +41,7 @@ type pizzaView struct {
 	ID      event.PizzaID
 	State   state
 	Label   string // "complete", "at cheese"
-	Name    string // "Pesto, burrata …"
+	Name    phrase // "Pesto, burrata …"
 	Layers  []layer
 	Steps   []stepView
 	On      []ingredient
@@ -118,27 +119,29 @@ func stateOf(p store.Pizza, pl event.Pipeline) (state, string) {
 
 // nameOf calls a pizza as a menu would: "Pesto, burrata and basil"; one that is
 // not complete says so with three dots.
-func nameOf(p store.Pizza, on []ingredient) string {
-	values := make([]string, 0, len(on))
+func nameOf(p store.Pizza, on []ingredient) phrase {
+	values := make([]phrase, 0, len(on))
 	for _, in := range on {
-		if !strings.EqualFold(in.Value, "none") {
-			values = append(values, in.Value)
+		switch {
+		case strings.EqualFold(in.Value, "none"):
+		case len(values) == 0:
+			values = append(values, theirs(capital(in.Value)))
+		default:
+			values = append(values, theirs(in.Value))
 		}
 	}
 	n := len(values)
 	switch {
 	case n == 0 && len(p.Steps) == 0:
-		return "Not on the line yet"
+		return ours("Not on the line yet")
 	case n == 0 && p.Status != store.Complete:
-		return "Plain dough, so far"
+		return ours("Plain dough, so far")
 	case n == 0:
-		return "Plain dough"
+		return ours("Plain dough")
 	case p.Status != store.Complete:
-		return capital(strings.Join(values, ", ")) + " …"
-	case n == 1:
-		return capital(values[0])
+		return append(list(values, ", "), span{Text: " …"})
 	default:
-		return capital(strings.Join(values[:n-1], ", ") + " and " + values[n-1])
+		return list(values, " and ")
 	}
 }
 
@@ -179,10 +182,23 @@ func stepsOf(p store.Pizza, pl event.Pipeline) []stepView {
 }
 
 func failedStep(f *store.Failure) stepView {
+	return stepView{Name: f.Module, Class: "failed", Note: failedTimes(*f)}
+}
+
+func failedTimes(f store.Failure) string {
 	if f.Attempts < 1 {
-		return stepView{Name: f.Module, Class: "failed", Note: "failed"}
+		return "failed"
 	}
-	return stepView{Name: f.Module, Class: "failed", Note: "failed " + times(f.Attempts)}
+	return "failed " + times(f.Attempts)
+}
+
+// errorChars is how much of an error a page shows.
+const errorChars = 600
+
+// failureText says in a sentence why a pizza is dead-lettered.
+func failureText(f store.Failure) phrase {
+	said := span{Text: " failed " + times(max(1, f.Attempts)) + ": "}
+	return append(append(theirs(f.Module), said), theirs(cut(f.Error, errorChars))...)
 }
 
 // baked is how long a complete pizza took from its dispatch on; false if that
@@ -199,7 +215,7 @@ type tapeLine struct {
 	State state // "" for the ordinary ones
 	At    time.Time
 	Topic string
-	Text  string
+	Text  phrase
 }
 
 // viewEvent says a stream event in a line.
@@ -207,19 +223,19 @@ func viewEvent(e store.StreamEvent) tapeLine {
 	number := "#" + num(e.Pizza.Number)
 	switch e.Kind {
 	case store.EventDispatched:
-		return tapeLine{At: e.At, Topic: event.StepPizza, Text: number + ": ordered"}
+		return tapeLine{At: e.At, Topic: event.StepPizza, Text: ours(number + ": ordered")}
 	case store.EventStage:
-		return tapeLine{At: e.At, Topic: event.Topic(e.Step), Text: number + ": " + e.Value}
+		return tapeLine{At: e.At, Topic: event.Topic(e.Step), Text: append(ours(number+": "), theirs(e.Value)...)}
 	case store.EventDeadLetter:
-		return tapeLine{State: stDead, At: e.At, Topic: event.TopicDeadLetters, Text: number + ": " + e.Module + ", " + cut(e.Error, 200)}
+		return tapeLine{State: stDead, At: e.At, Topic: event.TopicDeadLetters, Text: append(ours(number+": "), list([]phrase{theirs(e.Module), theirs(cut(e.Error, 200))}, ", ")...)}
 	default:
-		l := tapeLine{State: stComplete, At: e.At, Topic: "complete", Text: number}
+		text := number
 		if e.Done != nil {
 			if d, ok := baked(*e.Done); ok {
-				l.Text += ": in " + took(d)
+				text += ": in " + took(d)
 			}
 		}
-		return l
+		return tapeLine{State: stComplete, At: e.At, Topic: "complete", Text: ours(text)}
 	}
 }
 

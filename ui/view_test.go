@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
@@ -151,7 +152,7 @@ func TestPageLinks(t *testing.T) {
 }
 
 func TestJournalMarksTheAddedField(t *testing.T) {
-	lines := viewJournal(journalOf(bake("x", 1, store.Cooking, "sauce=pesto")))
+	lines, _ := viewJournal(journalOf(bake("x", 1, store.Cooking, "sauce=pesto")), nil)
 	marked := func(l journalLine) (out []string) {
 		for _, j := range l.JSON {
 			if j.Added {
@@ -173,15 +174,45 @@ func TestJournalMarksTheAddedField(t *testing.T) {
 	}
 }
 
+// TestJSONShowsWhatCannotBeSeen: controls of direction are written as escapes.
+func TestJSONShowsWhatCannotBeSeen(t *testing.T) {
+	_, text := readBody([]byte(`{"id":"x-1","sauce":"`+"a\u202eb\u2069c\u061cd\u200e"+`"}`), "sauce")
+	if got, want := text[2].Text, `  "sauce": "a\u202eb\u2069c\u061cd\u200e"`; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+}
+
 func TestWaterfallCoversTheLife(t *testing.T) {
 	p := bake("x", 1, store.Complete, "sauce=pesto", "cheese=ricotta")
 	p.Steps[1].At, p.Steps[2].At = at(16+12), at(16+382)
 	var got []string
-	for _, l := range viewJournal(journalOf(p)) {
+	lines, _ := viewJournal(journalOf(p), nil)
+	for _, l := range lines {
 		got = append(got, fmt.Sprint(l.Elapsed, " ", l.X, " ", l.Width, " ", l.Slowest))
 	}
 	want := []string{"0 ms 0% 0.6% false", "+12 ms 0% 3.14% false", "+370 ms 3.14% 96.86% true"}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// TestFailureIsPartOfTheLife: the bars reach to the last attempt, also where the
+// clock of the module that failed is behind.
+func TestFailureIsPartOfTheLife(t *testing.T) {
+	p := failed(bake("x", 1, store.DeadLettered, "sauce=pesto"), "cheese", 5)
+	at := p.Steps[1].At
+	for after, want := range map[time.Duration]string{360 * time.Millisecond: "+360 ms 25% 75% 0% 25%", -time.Hour: "+0 ms 99.4% 0.6% 0% 100%"} {
+		p.Failure.At = at.Add(after)
+		lines, burnt := viewJournal(journalOf(p), p.Failure)
+		if got := fmt.Sprint(burnt.Elapsed, " ", burnt.X, " ", burnt.Width, " ", lines[1].X, " ", lines[1].Width); got != want {
+			t.Errorf("failed after %v: %q, want %q", after, got, want)
+		}
+	}
+	// Poison has no event before it.
+	if lines, burnt := viewJournal(nil, p.Failure); lines != nil || burnt.Elapsed != "0 ms" {
+		t.Errorf("without events: %v, %+v", lines, burnt)
+	}
+	if _, burnt := viewJournal(nil, &store.Failure{LetterID: "gone"}); burnt != nil {
+		t.Errorf("a letter that is gone: %+v", burnt)
 	}
 }

@@ -4,6 +4,7 @@
 
 const page = document.body;
 const connection = document.getElementById('connection');
+const outage = document.querySelector('.outage');
 const notices = ['reconnecting', 'offline'].map((id) => document.getElementById(id));
 const tapeLength = 200;
 
@@ -16,6 +17,7 @@ let failures = 0;
 let lost = 0; // when the connection broke, 0 while it holds
 let heard = Date.now();
 let timer;
+let toldFor; // the time until good news goes
 let feeding; // the frame in which the tape scrolls to its new lines
 
 function open() {
@@ -26,12 +28,13 @@ function open() {
   source = new EventSource(url);
   source.addEventListener('open', () => {
     failures = lost = 0;
-    show('live', 'Live');
+    showLive();
   });
   source.addEventListener('patch', (event) => {
     if (event.lastEventId) last = Number(event.lastEventId);
     heard = Date.now();
     patch(event.data);
+    showLive();
   });
   source.addEventListener('end', () => {
     done = true;
@@ -51,10 +54,17 @@ function close() {
 function retry() {
   close();
   lost ||= Date.now();
-  if (navigator.onLine && Date.now() - lost < 30_000) show('reconnecting', 'Reconnecting');
+  // What navigator.onLine says is not asked: it knows nothing of a server on this machine.
+  if (Date.now() - lost < 30_000) show('reconnecting', 'Reconnecting');
   else show('offline', 'Offline');
   const wait = Math.min(20_000, 500 * 2 ** failures++);
   timer = setTimeout(open, wait * (0.5 + Math.random() / 2)); // not all tabs at once
+}
+
+// showLive says that the connection holds; without a broker nothing comes over it.
+function showLive() {
+  if (outage.querySelector('[data-state=reconnecting]')) show('paused', 'Paused');
+  else show('live', 'Live');
 }
 
 // show says how the connection is, in the header at once and in a notice once
@@ -80,11 +90,29 @@ function patch(html) {
     if (fragment.dataset.prepend) prepend(document.getElementById(fragment.dataset.prepend), fragment.children);
     else {
       const old = document.getElementById(fragment.id);
-      if (old) morph(old, fragment);
+      if (fragment.id === 'outage') patchOutage(old, fragment);
+      else if (old) morph(old, fragment);
     }
   }
   if (!focused.isConnected) (document.getElementById('pizzas') ?? document.getElementById('main')).focus({ preventScroll: true });
-  if (headline) document.title = document.title.replace(headline, document.querySelector('[data-headline]').textContent);
+  if (headline) document.title = document.title.replace(undirected(headline), () => undirected(document.querySelector('[data-headline]').textContent));
+}
+
+// undirected drops controls of text direction, as the server does where nothing can be isolated.
+function undirected(text) {
+  return text.replace(/[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/g, '');
+}
+
+// patchOutage says that the line is paused, or that it runs again. In the flow of
+// the page that keeps its place, so that nothing below moves; afloat, good news
+// goes after a while.
+function patchOutage(old, now) {
+  clearTimeout(toldFor);
+  const floats = 'later' in outage.dataset;
+  if (!floats) outage.style.minHeight = now.children.length ? `${outage.offsetHeight}px` : '';
+  morph(old, now);
+  if (!old.children.length) outage.dataset.later = '';
+  else if (floats && old.querySelector('[data-state=complete]')) toldFor = setTimeout(() => old.replaceChildren(), 10_000);
 }
 
 // prepend adds lines to the tape and keeps in view what someone has scrolled
