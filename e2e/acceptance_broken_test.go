@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"runtime"
 	"testing"
+	"time"
 )
 
 // TestAcceptanceSees proves the checks of TestAcceptance on what they must not
@@ -30,7 +31,7 @@ func TestAcceptanceSees(t *testing.T) {
 	for what, check := range map[string]func(){
 		"another pizza":                 func() { c.wantSame(pizza, map[string]any{"sauce": "mud"}) },
 		"a pizza of an unknown ID":      func() { c.wantSame("unknown-1", map[string]any{"sauce": "pesto"}) },
-		"a journal of one event":        func() { c.wantJournal(s, failed+"-1") },
+		"a journal of one event":        func() { c.wantJournal(s, failed+"-1", time.Second) },
 		"a dead letter too many":        func() { c.wantLetters(nil) },
 		"a dead letter of another kind": func() { c.wantLetters([]letter{{"sauce", "pizza", "poison", ""}}) },
 		"an order that nobody wrote":    c.wantAgreement,

@@ -254,14 +254,15 @@ func (c *cell) wantPizzas() {
 			}
 			for _, p := range whole.Pizzas {
 				c.wantSame(fmt.Sprint(p["id"]), p)
-				c.wantJournal(s, fmt.Sprint(p["id"]))
+				c.wantJournal(s, fmt.Sprint(p["id"]), cellLimit)
 			}
 		}
 	}
 }
 
-// wantJournal wants five events with their sources, the last of which has the pizza.
-func (c *cell) wantJournal(s *server, id string) {
+// wantJournal wants five events with their sources in time, the last of which has
+// the pizza.
+func (c *cell) wantJournal(s *server, id string, within time.Duration) {
 	c.t.Helper()
 	want := append([]string{"pizza"}, pipeline...)
 	if c.cheese != nil {
@@ -275,7 +276,7 @@ func (c *cell) wantJournal(s *server, id string) {
 		}
 	}()
 	// RabbitMQ does not count what the journal has in hand as lag.
-	poll(c.t, cellLimit, "the journal has every event itself", func() bool {
+	poll(c.t, within, "the journal has every event itself", func() bool {
 		j = journalDoc{}
 		s.mustGet(s.main, "/api/pizzas/"+id+"/journal", &j)
 		whole = slices.Equal(j.sources(), want)
