@@ -36,6 +36,9 @@ type relay struct {
 	bus    bus.Bus
 	topic  string
 	log    *slog.Logger
+
+	// careful is set after a round that failed, see publishRound.
+	careful bool
 }
 
 const (
@@ -102,17 +105,16 @@ func (r *relay) dispatch(ctx context.Context) (int, error) {
 	if len(chunks) == 0 {
 		return 0, nil
 	}
-	failed := r.publish(chunks)
+	arrived, failed := r.publishRound(chunks)
 	n := 0
-	for i, c := range chunks {
-		if failed != nil {
-			// The lease is given back with the cursor where it was: once the bus is
-			// back, nobody waits for leases to run out. What was published of it is
-			// published again, under the same IDs.
-			chunks[i].To = 0
-			continue
-		}
+	for _, c := range chunks[:arrived] {
 		n += max(1, len(c.Numbers))
+	}
+	for i := range chunks[arrived:] {
+		// The lease is given back with the cursor where it was: once the bus is
+		// back, nobody waits for leases to run out. What was published of it is
+		// published again, under the same IDs.
+		chunks[arrived+i].To = 0
 	}
 	if err := r.moveCursors(ctx, chunks); err != nil && failed == nil {
 		return 0, err
@@ -138,8 +140,29 @@ func (r *relay) moveCursors(ctx context.Context, chunks []store.Chunk) error {
 	}
 }
 
-// publish puts a round on the bus: at once, since each call waits for the broker,
-// and many small orders would wait for it one after the other.
+// publishRound puts a round on the bus, and returns how many of its chunks are
+// surely there: at once, since each call waits for the broker, and many small
+// orders would wait for it one after the other. After a failure it begins with
+// one chunk and doubles: a bus may take some and not others, or be too slow for
+// all at once. The order that fails alone goes behind the others.
+func (r *relay) publishRound(chunks []store.Chunk) (arrived int, err error) {
+	size := len(chunks)
+	if r.careful {
+		size = 1
+	}
+	for arrived < len(chunks) {
+		end := min(arrived+size, len(chunks))
+		if err := r.publish(chunks[arrived:end]); err != nil {
+			chunks[arrived].Behind = end-arrived == 1
+			r.careful = true
+			return arrived, err
+		}
+		arrived, size = end, 2*size
+	}
+	r.careful = false
+	return arrived, nil
+}
+
 func (r *relay) publish(chunks []store.Chunk) error {
 	now := time.Now()
 	var messages []*message.Message

@@ -49,8 +49,7 @@ func Run(ctx context.Context, o Options) (err error) {
 		blockTo:  o.Banner,
 		failed:   make(chan error, 1),
 	}
-	starting := errors.New("this process is starting")
-	p.waiting.Store(&starting)
+	p.waiting.Store(&errStarting)
 	p.selected = slices.DeleteFunc(slices.Clone(o.Modules), func(m module.Module) bool { return !p.runs(m) })
 
 	// What was opened is closed again, last first, however far the start got.

@@ -85,6 +85,14 @@ func (p *process) come(ctx context.Context) error {
 	return nil
 }
 
+// follow comes to the ledger with a bus that has become another one.
+func (p *process) follow(ctx context.Context) error {
+	if err := p.bus.Compare(ctx); err != nil {
+		return errors.New(err.Error()) // not final: whoever took the broker may leave again
+	}
+	return p.come(ctx)
+}
+
 // renew keeps the process's row alive, and moves it along when the broker behind
 // the same address has become another one.
 func (p *process) renew(ctx context.Context) error {
@@ -99,7 +107,7 @@ func (p *process) renew(ctx context.Context) error {
 		renewed := p.ledger.Renew
 		if identity := p.busNow(ctx); identity != *p.identity.Load() {
 			p.log.Warn("the bus is another one", "was", *p.identity.Load(), "is", identity)
-			renewed = p.come
+			renewed = p.follow
 		}
 		err := renewed(ctx)
 		switch {

@@ -180,7 +180,7 @@ func (p *process) taking() error {
 	case p.stopping.Load():
 		return errors.New("this process is stopping")
 	case !p.stored.Load():
-		return errors.New("this process is starting")
+		return errStarting
 	default:
 		return nil
 	}

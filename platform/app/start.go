@@ -142,6 +142,7 @@ func (p *process) await(ctx context.Context, what string, reach func(context.Con
 		err := reach(ctx)
 		switch {
 		case err == nil:
+			p.waiting.Store(&errStarting) // and for this no more
 			return nil
 		case isFinal(err):
 			return fmt.Errorf("%s: %w", what, err)
@@ -160,6 +161,9 @@ func (p *process) await(ctx context.Context, what string, reach func(context.Con
 
 // reportEvery is how often a process says again what it waits for.
 const reportEvery = 10 * time.Second
+
+// errStarting is what a process says that waits for nobody and is not ready yet.
+var errStarting = errors.New("this process is starting")
 
 // waitError says what the start waits for.
 type waitError struct {

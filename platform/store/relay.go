@@ -192,7 +192,7 @@ func (u *unit) dispatched(c Chunk) (outcome, abort error) {
 	case o.LeaseToken == "" || o.LeaseToken != c.Token:
 		return fmt.Errorf("order %s: %w", c.Order, ErrLeaseLost), nil
 	}
-	if c.To == 0 { // whoever waited for a broker longest goes first when it is back
+	if c.To == 0 && !c.Behind { // whoever waited for a broker longest goes first when it is back
 		o.Turn = c.turn
 	}
 	done, err := u.doneBetween(o, o.Dispatched, c.To)

@@ -227,6 +227,8 @@ type Chunk struct {
 	// To is where the cursor goes once they are published; 0 gives the lease back
 	// with the cursor, and the place among the orders, where they were.
 	To int
+	// Behind has the order go behind all others when its lease is given back.
+	Behind bool
 	// Token proves the lease.
 	Token string
 

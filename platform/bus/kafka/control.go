@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -104,7 +106,7 @@ func (c *control) talk(fn func(sarama.Client, sarama.ClusterAdmin) error) error 
 	reused := c.client != nil
 	err := c.converse(fn)
 	if err != nil && reused {
-		c.trouble.Store(time.Now().UnixNano())
+		c.suspect(err)
 		err = c.converse(fn)
 	}
 	return err
@@ -241,7 +243,7 @@ func (c *control) look() error {
 			now.cluster, now.topics = last.cluster, last.topics
 		}
 		c.seen.Store(now)
-		c.trouble.Store(time.Now().UnixNano())
+		c.suspect(err)
 		return err
 	}
 	c.cutSilent()
@@ -256,19 +258,29 @@ func (c *control) look() error {
 	return nil
 }
 
-// cutSilent cuts the connections of members and producers that are broken, or may
-// be, without saying so. That the cluster is well is known: it has just answered.
+// cutSilent cuts the connections of members and producers on which nothing has
+// come in since one of this control was found broken, and a while after that: they
+// may be broken with it and not say so, those that nobody uses too. That the
+// cluster is well is known: it has just answered. Who only waits for other members
+// of its group is cut with them, and joins again.
 func (c *control) cutSilent() {
-	n := c.bus.settings.wires.cutUnanswered(time.Now().Add(-c.bus.settings.session))
 	trouble := c.trouble.Load()
-	if at := time.Unix(0, trouble); trouble != 0 && time.Since(at) > silence {
-		// Others may have been broken with that one, those that nobody uses too. What
-		// was not has been heard since.
-		c.trouble.CompareAndSwap(trouble, 0)
-		n += c.bus.settings.wires.cutSilent(at)
+	at := time.Unix(0, trouble)
+	if trouble == 0 || time.Since(at) < silence || !c.trouble.CompareAndSwap(trouble, 0) {
+		return
 	}
-	if n > 0 {
+	if n := c.bus.settings.wires.cutSilent(at); n > 0 {
 		c.bus.log.Info("silent connections were cut", "connections", n)
+	}
+}
+
+// suspect notes an error that may have broken other connections too. That the
+// cluster refuses something is none.
+func (c *control) suspect(err error) {
+	var network net.Error
+	if errors.As(err, &network) || errors.Is(err, io.EOF) || errors.Is(err, net.ErrClosed) ||
+		errors.Is(err, sarama.ErrOutOfBrokers) || errors.Is(err, sarama.ErrNotConnected) {
+		c.trouble.Store(time.Now().UnixNano())
 	}
 }
 

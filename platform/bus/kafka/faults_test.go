@@ -111,45 +111,55 @@ func TestConnectionsThatSwallowEverythingAreCut(t *testing.T) {
 	})
 	take(t, c, "o-3/pizza")
 	t.Logf("written again after %v", time.Since(begin))
+	if took := time.Since(begin); took > 40*time.Second { // a member waited for 65, and a producer then for 10
+		t.Errorf("took %v", took)
+	}
 }
 
-// A connection in a session that is silent for as long as the group waits for a
-// member is cut, whatever else the cluster answers; one that may have to wait
-// for other members is not.
-func TestOnlyAttentiveConnectionsAreCutForSilence(t *testing.T) {
+// Only what has been silent for long enough is cut, and looked after no more.
+func TestOnlySilentConnectionsAreCut(t *testing.T) {
 	near, far := net.Pipe()
 	defer near.Close()
-	go func() { _, _ = io.Copy(io.Discard, far) }()
 	s := &settings{wires: newWires(), dial: func(string, string) (net.Conn, error) { return near, nil }}
-	l := newLinks(s)
-	conn, err := l.Dial("tcp", "kafka:9092")
+	conn, err := newLinks(s).Dial("tcp", "kafka:9092")
 	if err != nil {
 		t.Fatal(err)
 	}
-	l.attentive.Store(true)
-	if n := s.wires.cutUnanswered(time.Now()) + s.wires.cutSilent(time.Now().Add(-time.Minute)); n != 0 {
-		t.Error("cut before anything was asked")
-	}
-	l.attentive.Store(false)
-	if _, err := conn.Write([]byte("a request")); err != nil {
-		t.Fatal(err)
-	}
-	if n := s.wires.cutUnanswered(time.Now()); n != 0 {
-		t.Error("cut while it may wait")
-	}
-	l.attentive.Store(true)
-	if n := s.wires.cutUnanswered(time.Now().Add(-time.Minute)); n != 0 {
+	begin := time.Now()
+	if n := s.wires.cutSilent(begin.Add(-time.Minute)); n != 0 {
 		t.Error("cut too early")
 	}
-	if n := s.wires.cutUnanswered(time.Now()); n != 1 {
-		t.Error("not cut")
+	go func() { _, _ = far.Write([]byte("x")) }()
+	if _, err := conn.Read(make([]byte, 1)); err != nil {
+		t.Fatal(err)
 	}
-	if _, err := conn.Write(nil); !errors.Is(err, io.ErrClosedPipe) {
+	if n := s.wires.cutSilent(begin); n != 0 {
+		t.Error("cut although something came in")
+	}
+	for _, want := range []int{1, 0} {
+		if n := s.wires.cutSilent(time.Now()); n != want {
+			t.Errorf("%d cut, want %d", n, want)
+		}
+	}
+	if _, err := conn.Write([]byte("x")); !errors.Is(err, io.ErrClosedPipe) {
 		t.Errorf("write to a connection that was cut: %v", err)
 	}
 	_ = conn.Close()
-	if len(s.wires.open) != 0 {
-		t.Error("a closed connection is still looked after")
+}
+
+// What the cluster refuses says nothing about connections; that one is broken does.
+func TestRefusalsAreNoTrouble(t *testing.T) {
+	c := newControl(nil)
+	for _, err := range []error{errReplaced, errNotYet, sarama.ErrGroupAuthorizationFailed, fmt.Errorf("x: %w", sarama.ErrUnknownTopicOrPartition)} {
+		if c.suspect(err); c.trouble.Load() != 0 {
+			t.Errorf("%v is trouble", err)
+			c.trouble.Store(0)
+		}
+	}
+	for _, err := range []error{io.EOF, fmt.Errorf("x: %w", sarama.ErrOutOfBrokers), &net.OpError{Op: "read", Err: errors.New("i/o timeout")}} {
+		if c.suspect(err); c.trouble.Swap(0) == 0 {
+			t.Errorf("%v is no trouble", err)
+		}
 	}
 }
 

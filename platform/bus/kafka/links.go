@@ -12,9 +12,6 @@ import (
 type links struct {
 	dial  func(network, address string) (net.Conn, error)
 	wires *wires // nil if nobody looks after them
-	// attentive is set while all that is asked is answered at once: there is no
-	// waiting for other members of a group.
-	attentive atomic.Bool
 
 	mu   sync.Mutex
 	open map[*link]struct{} // nil once cut
@@ -65,19 +62,12 @@ type link struct {
 	net.Conn
 	links *links
 	heard atomic.Int64 // when something last came in, in Unix ns
-	asked atomic.Int64 // when something went out that nothing has come in after, likewise, or 0
-}
-
-func (c *link) Write(b []byte) (int, error) {
-	c.asked.CompareAndSwap(0, time.Now().UnixNano())
-	return c.Conn.Write(b)
 }
 
 func (c *link) Read(b []byte) (int, error) {
 	n, err := c.Conn.Read(b)
 	if n > 0 {
 		c.heard.Store(time.Now().UnixNano())
-		c.asked.Store(0)
 	}
 	return n, err
 }
@@ -117,29 +107,15 @@ func (w *wires) remove(c *link) {
 	}
 }
 
-// cutUnanswered closes the connections of attentive links that owe an answer since
-// then, and returns how many. Whoever uses them opens others.
-func (w *wires) cutUnanswered(then time.Time) int {
-	since := then.UnixNano()
-	return w.cut(func(c *link) bool {
-		asked := c.asked.Load()
-		return asked != 0 && asked <= since && c.links.attentive.Load()
-	})
-}
-
 // cutSilent closes all connections on which nothing has come in since then, idle
-// ones too.
+// ones too, and returns how many. Whoever uses them opens others.
 func (w *wires) cutSilent(then time.Time) int {
-	since := then.UnixNano()
-	return w.cut(func(c *link) bool { return c.heard.Load() <= since })
-}
-
-func (w *wires) cut(isDead func(*link) bool) int {
 	var dead []*link
 	w.mu.Lock()
 	for c := range w.open {
-		if isDead(c) {
+		if c.heard.Load() <= then.UnixNano() {
 			dead = append(dead, c)
+			delete(w.open, c)
 		}
 	}
 	w.mu.Unlock()

@@ -13,7 +13,6 @@ import (
 // its sessions.
 type member struct {
 	subscription *subscription
-	links        *links
 	client       sarama.Client
 	group        sarama.ConsumerGroup
 	keepPrompt   func() // see afterEnd
@@ -31,7 +30,7 @@ func newMember(s *subscription) (*member, error) {
 		_ = client.Close()
 		return nil, fmt.Errorf("consumer group: %w", err)
 	}
-	m := &member{subscription: s, links: l, client: client, group: group}
+	m := &member{subscription: s, client: client, group: group}
 	// A broker that does not answer must not keep the process from ending.
 	m.keepPrompt = afterEnd(s.ctx, s.bus.closeGrace+answerTimeout, l.cut)
 	return m, nil
@@ -72,18 +71,11 @@ func afterEnd(ctx context.Context, wait time.Duration, fn func()) (stop func()) 
 
 var _ sarama.ConsumerGroupHandler = (*member)(nil)
 
-// Setup notes that the group waits for nobody: heartbeats are answered at once.
-func (m *member) Setup(sarama.ConsumerGroupSession) error {
-	m.links.attentive.Store(true)
-	return nil
-}
+// Setup has nothing to do.
+func (*member) Setup(sarama.ConsumerGroupSession) error { return nil }
 
-// Cleanup notes that the answer to what comes next, to join again, may have to
-// wait for other members.
-func (m *member) Cleanup(sarama.ConsumerGroupSession) error {
-	m.links.attentive.Store(false)
-	return nil
-}
+// Cleanup has nothing to do.
+func (*member) Cleanup(sarama.ConsumerGroupSession) error { return nil }
 
 // ConsumeClaim reads a partition until it is taken away. It returns when
 // nothing of it is in hand any more.

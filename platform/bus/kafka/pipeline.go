@@ -193,5 +193,6 @@ func (m *marker) keep() {
 	errors.As(found, &other)
 	if was := m.conflict.Swap(other); was == nil && other != nil {
 		m.bus.log.Error("the cluster carries another pipeline", "error", other)
+		m.bus.endSessions()
 	}
 }

@@ -62,11 +62,11 @@ func asAdmin(t *testing.T, fn func(sarama.ClusterAdmin) error) {
 }
 
 // carrying returns a connected bus for a pipeline.
-func carrying(t *testing.T, prefix, pipeline string) *Bus {
+func carrying(t *testing.T, prefix, pipeline string, more ...bus.Subscription) *Bus {
 	t.Helper()
 	b := open(t, Config{Prefix: prefix, Pipeline: pipeline})
 	t.Cleanup(func() { _ = b.Close() })
-	b.Declare([]bus.Subscription{{Topic: "pizza-dead-letters", Group: "deadletter"}})
+	b.Declare(append(more, bus.Subscription{Topic: "pizza-dead-letters", Group: "deadletter"}))
 	connect1(t, b)
 	return b
 }
@@ -117,7 +117,10 @@ func TestALostMarkerIsWrittenAgain(t *testing.T) {
 // Of two lines that began in the same moment one learns from the watch that the
 // cluster is not its own. Should that be mended, it goes on.
 func TestTheWatchFindsAnotherPipeline(t *testing.T) {
-	b := carrying(t, fresh(), "sauce,cheese")
+	b := carrying(t, fresh(), "sauce,cheese", pizzaForA...)
+	in, _ := subscribe(t, b)
+	publish(t, b, "o-1/pizza")
+	take(t, in, "o-1/pizza")
 	says := func(stages string) {
 		t.Helper()
 		other := open(t, Config{Prefix: b.config.Prefix, Pipeline: stages})
@@ -141,11 +144,24 @@ func TestTheWatchFindsAnotherPipeline(t *testing.T) {
 	if err := b.Publisher().Publish("pizza-dead-letters", message.NewMessage("o-1/pizza", nil)); !errors.As(err, &other) {
 		t.Errorf("it publishes among the other line's records: %v", err)
 	}
+	line := carrying(t, b.config.Prefix, "sauce,crust", pizzaForA...)
+	eventually(t, func() error {
+		groups, err := line.Groups(context.Background())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if groups[0].Consumers > 0 {
+			return errors.New("it consumes what is the other line's")
+		}
+		return nil
+	})
+	publish(t, line, "o-2/pizza")
 	if stages := marked(t, b); stages != "sauce,crust" {
 		t.Errorf("the marker is %q: it was written over", stages)
 	}
 	says("sauce,cheese")
 	eventually(t, func() error { return b.Check(context.Background()) })
+	take(t, in, "o-2/pizza")
 }
 
 // What a process has found to be its own it writes again once an hour.

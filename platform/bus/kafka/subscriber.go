@@ -178,6 +178,11 @@ func (s *subscription) run() {
 // session takes part in the group, and returns when this member has to join
 // again: with an error if it could not.
 func (s *subscription) session(m **member) error {
+	if other := s.bus.control.marker.conflict.Load(); other != nil {
+		(*m).leave() // what is in the groups is the other line's
+		*m = nil
+		return other
+	}
 	if *m == nil {
 		joined, err := newMember(s)
 		if err != nil {
@@ -219,6 +224,19 @@ func (s *subscription) tell(topicID string) {
 			s.cancel()
 			return
 		}
+	}
+}
+
+// endSessions has all members join again.
+func (b *Bus) endSessions() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for s := range b.subscriptions {
+		s.mu.Lock()
+		if s.cancel != nil {
+			s.cancel()
+		}
+		s.mu.Unlock()
 	}
 }
 
