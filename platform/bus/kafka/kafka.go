@@ -97,9 +97,9 @@ func (b *Bus) Declare(subs []bus.Subscription) {
 }
 
 // Connect reaches the cluster, compares the pipeline that it carries, creates the
-// topics that are missing, and from then on watches all of it. A topic with another number of partitions than the
-// configured one is used as it is. Groups come into being when somebody joins,
-// and then begin at the oldest record.
+// topics that are missing, and from then on watches all of it. A topic with
+// another number of partitions than the configured one is used as it is. Groups
+// come into being when somebody joins, and then begin at the oldest record.
 func (b *Bus) Connect(ctx context.Context) error {
 	for {
 		err := within(ctx, b.control.prepare)
